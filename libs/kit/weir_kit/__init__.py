@@ -1,0 +1,1 @@
+"""What every Weir service stands on."""

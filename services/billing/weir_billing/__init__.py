@@ -1,0 +1,1 @@
+"""The billing service: holds, charges and the ledger."""

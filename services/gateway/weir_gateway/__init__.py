@@ -1,0 +1,1 @@
+"""The gateway service: the public API and the life of one request."""

@@ -1,0 +1,1 @@
+"""The inference service: models, engines, the scheduler and the KV cache."""

@@ -1,0 +1,1 @@
+"""Engines: one folder or file per way to run a model."""

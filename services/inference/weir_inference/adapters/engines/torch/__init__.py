@@ -1,0 +1,1 @@
+"""The native engine: Llama-architecture models in torch over a paged KV cache."""

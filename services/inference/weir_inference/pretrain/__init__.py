@@ -1,0 +1,1 @@
+"""Pre-training of a small tale-telling model from a folder of texts."""
