@@ -1,9 +1,10 @@
-"""`make protos`: generate `weir_contracts` from `protos/`. Run by hand; CI checks that nothing changes.
+"""`make protos`: generate `weir_contracts` from `protos/`; with `--check`, only compare.
 
 Generated modules import each other as `weir.X.v1`, which is the SDK's name; here they live, and
 import each other, as `weir_contracts.X.v1`.
 """
 
+import filecmp
 import re
 import shutil
 import subprocess
@@ -22,8 +23,27 @@ def main() -> None:
         run_protoc(out)
         rewrite_imports(out)
         make_packages(out / "weir")
+        if "--check" in sys.argv[1:]:
+            check(out / "weir")
+            return
         shutil.rmtree(PACKAGE, ignore_errors=True)
         shutil.copytree(out / "weir", PACKAGE)
+
+
+def check(made: Path) -> None:
+    """End with an error that lists every file that differs from what was committed."""
+    names = sorted(
+        {
+            str(file.relative_to(root))
+            for root in (made, PACKAGE)
+            for file in root.rglob("*")
+            if file.is_file() and file.suffix != ".pyc"
+        }
+    )
+    _, differ, missing = filecmp.cmpfiles(made, PACKAGE, names, shallow=False)
+    if differ or missing:
+        stale = ", ".join(differ + missing)
+        sys.exit(f"libs/contracts is not up to date: run `make protos` ({stale})")
 
 
 def run_protoc(out: Path) -> None:
@@ -50,13 +70,12 @@ def rewrite_imports(out: Path) -> None:
         text = file.read_text(encoding="utf-8")
         text = re.sub(r"\bfrom weir\.", "from weir_contracts.", text)
         text = re.sub(r"\bimport weir\.", "import weir_contracts.", text)
-        text = re.sub(r"(?<![\w./\"])weir\.(\w+)\.v1\.", r"weir_contracts.\1.v1.", text) if file.suffix == ".pyi" else text
         file.write_text(text, encoding="utf-8")
 
 
 def make_packages(package: Path) -> None:
     for folder in [package, *(p for p in package.rglob("*") if p.is_dir())]:
-        (folder / "__init__.py").write_text('"""Generated from protos/; do not edit."""\n', encoding="utf-8")
+        (folder / "__init__.py").write_text('"""Generated; do not edit."""\n', encoding="utf-8")
     (package / "py.typed").touch()
 
 

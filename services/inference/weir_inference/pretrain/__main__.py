@@ -40,8 +40,11 @@ def main() -> None:
     model = LlamaModel(ModelConfig.from_dict(raw_config)).to(device)
     initialise(model)
     n_parameters = sum(p.numel() for p in model.parameters())
-    print(f"{n_parameters / 1e6:.2f} M parameters, {len(corpus.chapters)} chapters, "
-          f"{len(corpus.stories)} stories, device {device}", flush=True)
+    print(
+        f"{n_parameters / 1e6:.2f} M parameters, {len(corpus.chapters)} chapters, "
+        f"{len(corpus.stories)} stories, device {device}",
+        flush=True,
+    )
     write_json(args.out / "config.json", raw_config)
     write_json(args.out / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 1})
     data = batches(corpus, tokenizer, recipe)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BEGIN, END, USER, ASSISTANT, SYSTEM = "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
+BEGIN, END = "<|begin|>", "<|end|>"
+USER, ASSISTANT, SYSTEM = "<|user|>", "<|assistant|>", "<|system|>"
 SPECIAL_TOKENS = (BEGIN, END, USER, ASSISTANT, SYSTEM)
 CHAT_TEMPLATE = (
-    "<|begin|>{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] | trim }}<|end|>"
+    "<|begin|>{% for message in messages %}"
+    "<|{{ message['role'] }}|>{{ message['content'] | trim }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
@@ -18,7 +20,9 @@ STORY_SEPARATOR = "<|endoftext|>"
 STORIES_HELD_OUT_EVERY = 20
 STORY_REPEATS = 4
 CHAPTER_CHARS = 3_000
-_AFTER_ARTICLE = re.compile(r"\b(?:the|a|an|The|A|An) ([a-z]{3,12})(?=[.,!?;]| was| had| said| and| in | on )")
+_AFTER_ARTICLE = re.compile(
+    r"\b(?:the|a|an|The|A|An) ([a-z]{3,12})(?=[.,!?;]| was| had| said| and| in | on )"
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Corpus:
 def read_corpus(folder: Path, held_out_books: tuple[str, ...], skip: tuple[str, ...]) -> Corpus:
     """Read every `*.txt`: a file with story separators is stories, any other a book.
 
-    A book's first two lines (title and author) are dropped. `held_out_books` and `skip` match file stems.
+    A book's first two lines (title and author) are dropped. `held_out_books` and `skip` are parts
+    of file names.
     """
     chapters: list[str] = []
     stories: list[str] = []

@@ -127,7 +127,9 @@ def sequence_loss(model: LlamaModel, windows: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def held_out_nats(model: LlamaModel, tokenizer: Tokenizer, text: str, context: int) -> tuple[float, int]:
+def held_out_nats(
+    model: LlamaModel, tokenizer: Tokenizer, text: str, context: int
+) -> tuple[float, int]:
     """Total nats and token count of a text never trained on, in windows of `context` tokens."""
     ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False).ids, dtype=torch.int64)
     total, count = 0.0, 0

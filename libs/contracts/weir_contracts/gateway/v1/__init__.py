@@ -1,1 +1,1 @@
-"""Generated from protos/; do not edit."""
+"""Generated; do not edit."""

@@ -115,7 +115,7 @@ class Span(_message.Message):
     service: _builtins.str
     """The service: `gateway`, `tokenizer`, `policy`, `billing`, `inference`."""
     name: _builtins.str
-    """For an RPC its full name, `weir_contracts.policy.v1.PolicyService/Admit`; else the stage, `prefill`."""
+    """For an RPC its full name, `weir.policy.v1.PolicyService/Admit`; else the stage, `prefill`."""
     start_unix_nanos: _builtins.int
     """Nanoseconds since 1970-01-01 UTC."""
     duration_nanos: _builtins.int
