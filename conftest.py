@@ -1,4 +1,4 @@
-"""Real PostgreSQL and real Redis for every test that asks: one server a session, one database a test."""
+"""Real PostgreSQL and Redis for every test that asks: a server a session, a database a test."""
 
 import subprocess
 import tempfile
