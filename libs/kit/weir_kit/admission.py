@@ -61,7 +61,7 @@ class AdmissionVerifier:
         self._key = key
 
     def verify(self, token: str, now_s: float, *, allow_expired: bool = False) -> Admission:
-        """The admission in `token`. Raises `Unauthenticated` if it is missing, forged or expired."""
+        """The admission in `token`. Raises `Unauthenticated`: missing, forged or expired."""
         try:
             claims = jwt.decode(
                 token,
@@ -79,7 +79,9 @@ class AdmissionVerifier:
                 expires_at_s=float(claims["exp"]),
             )
         except (jwt.PyJWTError, KeyError) as error:
-            raise Unauthenticated("the call carries no valid admission (metadata weir-admission)") from error
+            raise Unauthenticated(
+                "the call carries no valid admission (metadata weir-admission)"
+            ) from error
         if not allow_expired and admission.expires_at_s < now_s:
             raise Unauthenticated("the admission has expired; ask policy.Admit for another")
         return admission

@@ -2,8 +2,8 @@
 
     @dataclass(frozen=True)
     class Config:
-        redis_url: str = setting("WEIR_REDIS_URL", "redis://127.0.0.1:6379/0", "Redis to keep rates in.")
-        pepper: bytes = setting("WEIR_POLICY_PEPPER_FILE", REQUIRED, "File with the key pepper.", parse=secret_file)
+        redis_url: str = setting("WEIR_REDIS_URL", "redis://127.0.0.1/0", "Redis to keep rates in.")
+        pepper: bytes = setting("WEIR_PEPPER_FILE", REQUIRED, "The key pepper.", parse=secret_file)
 
     config = load(Config, os.environ)
 
@@ -27,7 +27,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: its name, how its text is read, its default text or value, and what it means."""
+    """One variable: its name, how its text is read, its default value, and what it means."""
 
     variable: str
     default: Any
@@ -35,8 +35,13 @@ class Setting:
     parse: Callable[[str], Any] | None
 
 
-def setting(variable: str, default: Any, doc: str, parse: Callable[[str], Any] | None = None) -> Any:
-    """A field of a Config. Without `parse` the text is read by the field's type: str, int, float, bool or Path."""
+def setting(
+    variable: str, default: Any, doc: str, parse: Callable[[str], Any] | None = None
+) -> Any:
+    """A field of a Config.
+
+    Without `parse` the text is read by the field's type: str, int, float, bool or Path.
+    """
     return dataclasses.field(metadata={"setting": Setting(variable, default, doc, parse)})
 
 

@@ -11,7 +11,8 @@ class WeirError(Exception):
     """Something a caller should know about.
 
     `message` is for people and holds no keys, prompts or personal data. `field` names the request
-    field at fault. `retry_after_s` says when trying again may help. `details` go into ErrorInfo's metadata.
+    field at fault. `retry_after_s` says when trying again may help. `details` go into ErrorInfo's
+    metadata.
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class Internal(WeirError):
 class Wire:
     """What an error is on the wires.
 
-    `status` is a gRPC status name, `reason` goes into ErrorInfo (AIP-193), `http` is the HTTP status,
-    `openai_type` and `openai_code` are what OpenAI's error object says.
+    `status` is a gRPC status name, `reason` goes into ErrorInfo (AIP-193), `http` is the HTTP
+    status, `openai_type` and `openai_code` are what OpenAI's error object says.
     """
 
     status: str
@@ -117,7 +118,9 @@ class Wire:
 
 
 WIRES: dict[type[WeirError], Wire] = {
-    InvalidArgument: Wire("INVALID_ARGUMENT", "INVALID_ARGUMENT", 400, "invalid_request_error", None),
+    InvalidArgument: Wire(
+        "INVALID_ARGUMENT", "INVALID_ARGUMENT", 400, "invalid_request_error", None
+    ),
     ContextLengthExceeded: Wire(
         "INVALID_ARGUMENT",
         "CONTEXT_LENGTH_EXCEEDED",
@@ -134,21 +137,37 @@ WIRES: dict[type[WeirError], Wire] = {
         "PERMISSION_DENIED", "MODEL_NOT_ALLOWED", 403, "permission_error", "model_not_allowed"
     ),
     ContentBlocked: Wire(
-        "PERMISSION_DENIED", "CONTENT_BLOCKED", 400, "invalid_request_error", "content_policy_violation"
+        "PERMISSION_DENIED",
+        "CONTENT_BLOCKED",
+        400,
+        "invalid_request_error",
+        "content_policy_violation",
     ),
     NotFound: Wire("NOT_FOUND", "NOT_FOUND", 404, "invalid_request_error", "not_found"),
-    ModelNotFound: Wire("NOT_FOUND", "MODEL_NOT_FOUND", 404, "invalid_request_error", "model_not_found"),
-    PriceNotFound: Wire("NOT_FOUND", "PRICE_NOT_FOUND", 404, "invalid_request_error", "price_not_found"),
-    AlreadyExists: Wire("ALREADY_EXISTS", "ALREADY_EXISTS", 409, "invalid_request_error", "already_exists"),
+    ModelNotFound: Wire(
+        "NOT_FOUND", "MODEL_NOT_FOUND", 404, "invalid_request_error", "model_not_found"
+    ),
+    PriceNotFound: Wire(
+        "NOT_FOUND", "PRICE_NOT_FOUND", 404, "invalid_request_error", "price_not_found"
+    ),
+    AlreadyExists: Wire(
+        "ALREADY_EXISTS", "ALREADY_EXISTS", 409, "invalid_request_error", "already_exists"
+    ),
     Conflict: Wire("FAILED_PRECONDITION", "CONFLICT", 409, "invalid_request_error", "conflict"),
     InsufficientCredit: Wire(
-        "FAILED_PRECONDITION", "INSUFFICIENT_CREDIT", 402, "insufficient_quota", "insufficient_quota"
+        "FAILED_PRECONDITION",
+        "INSUFFICIENT_CREDIT",
+        402,
+        "insufficient_quota",
+        "insufficient_quota",
     ),
     RateLimited: Wire(
         "RESOURCE_EXHAUSTED", "RATE_LIMITED", 429, "rate_limit_error", "rate_limit_exceeded"
     ),
     QueueFull: Wire("RESOURCE_EXHAUSTED", "QUEUE_FULL", 503, "server_error", "queue_full"),
-    DeadlineExceeded: Wire("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 504, "server_error", "timeout"),
+    DeadlineExceeded: Wire(
+        "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 504, "server_error", "timeout"
+    ),
     Unavailable: Wire("UNAVAILABLE", "UNAVAILABLE", 503, "server_error", "unavailable"),
     Internal: Wire("INTERNAL", "INTERNAL", 500, "server_error", "internal_error"),
 }

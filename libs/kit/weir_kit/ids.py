@@ -27,7 +27,7 @@ class SeededIds:
     """The same ids in every run, for tests."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311
 
     def new(self, prefix: str) -> str:
         return f"{prefix}_{''.join(self._random.choices(ALPHABET, k=LENGTH))}"

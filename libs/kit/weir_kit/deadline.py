@@ -1,0 +1,34 @@
+"""The deadline of the call being served, so that the calls it makes never outlive it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_deadline_s: ContextVar[float | None] = ContextVar("weir_deadline_s", default=None)
+
+
+def remaining_s() -> float | None:
+    """Seconds left to the call being served, never below 0; None outside a call."""
+    deadline_s = _deadline_s.get()
+    return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+
+def set_remaining(seconds: float) -> None:
+    """The call that this task serves ends in `seconds`. For the server's own wrapper."""
+    _deadline_s.set(time.monotonic() + seconds)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Calls made inside end in `seconds` from now, or sooner where a deadline is already set.
+
+    It bounds the calls, not the code: wrap that in `asyncio.timeout` too. Not around a `yield`.
+    """
+    known_s = _deadline_s.get()
+    wanted_s = time.monotonic() + seconds
+    token = _deadline_s.set(wanted_s if known_s is None else min(known_s, wanted_s))
+    try:
+        yield
+    finally:
+        _deadline_s.reset(token)
