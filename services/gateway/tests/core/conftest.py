@@ -1,0 +1,241 @@
+"""Peers in memory: what core's ports promise, with a step counted at every await."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from weir_gateway.core.call import (
+    Action,
+    Call,
+    Finding,
+    FinishReason,
+    Input,
+    Message,
+    Money,
+    Outcome,
+    Piece,
+    Prompt,
+    RateLimit,
+    Started,
+    Usage,
+)
+from weir_gateway.core.closings import Closings
+from weir_gateway.core.generate import Generation
+from weir_gateway.core.models import Models
+from weir_gateway.core.ports import (
+    Admission,
+    Decoded,
+    Delta,
+    Model,
+    Ports,
+    Principal,
+    Record,
+    Screened,
+)
+from weir_kit.clock import ManualClock
+from weir_kit.errors import Conflict, NotFound
+
+BLOCKED_WORD = "BOOM"
+HOLD_BACK_CHARS = 3
+
+
+@dataclass
+class World:
+    """All four peers: one token is one character, one currency unit of nanos a token."""
+
+    text: str = "once upon a time"
+    tokens_a_delta: int = 1
+    finish: FinishReason = FinishReason.STOP
+    context_tokens: int = 512
+    redacted: Input | None = None
+    model_names: tuple[str, ...] = ("tales",)
+    allowed_models: frozenset[str] = frozenset()
+
+    steps: int = 0
+    on_step: Callable[[int, str], None] = lambda step, name: None
+    holds: dict[str, str] = field(default_factory=dict)
+    reserved: list[tuple[int, int, int]] = field(default_factory=list)
+    settled: list[Usage] = field(default_factory=list)
+    releases: int = 0
+    records: list[Record] = field(default_factory=list)
+    engines_running: int = 0
+    engines_started: int = 0
+    fed: list[tuple[int, ...]] = field(default_factory=list)
+    encoded: list[Input] = field(default_factory=list)
+    models_asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock()
+        self.closings = Closings(backoffs_s=(0.0, 0.0, 0.0))
+        ports = Ports(policy=self, tokenizer=self, inference=self, billing=self)
+        self.models_on_offer = Models(self, self.clock)
+        self.generation = Generation(ports, self.models_on_offer, self.closings, self.clock)
+
+    def call(self, **changes: object) -> Call:
+        plain = Call(
+            request_id="req_1",
+            api_key="weir_sk_x",
+            model="tales",
+            input=(Message("user", "tell"),),
+            timeout_s=60.0,
+            streamed=True,
+        )
+        return replace(plain, **changes)  # type: ignore[arg-type]
+
+    async def run(self, **changes: object) -> list[Started | Piece | Outcome]:
+        """All events of one call, with its closings done."""
+        events = [event async for event in self.generation.generate(self.call(**changes))]
+        await self.closings.drain()
+        return events
+
+    async def step(self, name: str) -> None:
+        """Every await of every peer passes here, twice: before its effect and after."""
+        self.steps += 1
+        self.on_step(self.steps, name)
+        await asyncio.sleep(0)
+
+    # Policy
+
+    async def authenticate(self, api_key: str, timeout_s: float) -> Admission:
+        await self.step("authenticate")
+        return self._admission()
+
+    async def admit(self, call: Call, timeout_s: float) -> Admission:
+        await self.step("admit")
+        await self.step("admitted")
+        return self._admission()
+
+    def _admission(self) -> Admission:
+        principal = Principal("acme", "web", "key_1")
+        limit = RateLimit(60, 59, 1.0)
+        return Admission("jwt", principal, (), self.redacted, limit, self.allowed_models)
+
+    @asynccontextmanager
+    async def screener(
+        self, request_id: str, principal: Principal, timeout_s: float
+    ) -> AsyncGenerator["World._Screener", None]:
+        await self.step("open screen")
+        yield World._Screener(self)
+
+    class _Screener:
+        def __init__(self, world: "World") -> None:
+            self.world, self.text, self.released = world, "", 0
+
+        async def feed(self, text: str, *, last: bool) -> Screened:
+            await self.world.step("screen")
+            self.text += text
+            if (at := self.text.find(BLOCKED_WORD)) >= 0:
+                out = self.text[self.released : at]
+                found = Finding("boom", Action.BLOCK, "output", at, at + len(BLOCKED_WORD))
+                return Screened(out, at + len(BLOCKED_WORD), (found,), "boom")
+            upto = len(self.text) if last else max(self.released, len(self.text) - HOLD_BACK_CHARS)
+            out, self.released = self.text[self.released : upto], upto
+            await self.world.step("screened")
+            return Screened(out, upto)
+
+    async def record(self, record: Record, timeout_s: float) -> None:
+        await self.step("record")
+        self.records.append(record)
+        await self.step("recorded")
+
+    # Tokenizer
+
+    async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
+        await self.step("encode")
+        self.encoded.append(text)
+        contents = text if isinstance(text, str) else "\n".join(m.content for m in text)
+        return tuple(map(ord, contents))
+
+    async def count(self, model: str, text: Input, timeout_s: float) -> int:
+        return len(await self.encode(model, text, timeout_s))
+
+    @asynccontextmanager
+    async def decoder(
+        self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
+    ) -> AsyncGenerator["World._Decoder", None]:
+        await self.step("open decode")
+        yield World._Decoder(self, stop)
+
+    class _Decoder:
+        def __init__(self, world: "World", stop: tuple[str, ...]) -> None:
+            self.world, self.stop, self.text, self.emitted = world, stop, "", 0
+
+        async def feed(self, token_ids: tuple[int, ...], *, last: bool) -> Decoded:
+            await self.world.step("decode")
+            self.world.fed.append(token_ids)
+            self.text += "".join(map(chr, token_ids))
+            hits = [at for text in self.stop if (at := self.text.find(text)) >= 0]
+            held = max((len(text) - 1 for text in self.stop), default=0)
+            upto = min(hits) if hits else len(self.text) - (0 if last else held)
+            upto = max(upto, self.emitted)
+            out, self.emitted = self.text[self.emitted : upto], upto
+            await self.world.step("decoded")
+            return Decoded(out, upto, bool(hits))
+
+    # Inference
+
+    async def models(self, timeout_s: float) -> tuple[Model, ...]:
+        await self.step("models")
+        self.models_asked += 1
+        return tuple(Model(name, self.context_tokens, 0) for name in self.model_names)
+
+    async def generate(
+        self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float
+    ) -> AsyncGenerator[Delta, None]:
+        self.engines_running += 1
+        self.engines_started += 1
+        inputs = len(prompt.token_ids)
+        try:
+            await self.step("queued")
+            yield Delta((), Usage(inputs))
+            text = self.text[: prompt.max_output_tokens]
+            for start in range(0, len(text), self.tokens_a_delta):
+                await self.step("token")
+                ids = tuple(map(ord, text[start : start + self.tokens_a_delta]))
+                yield Delta(ids, Usage(inputs, 0, start + len(ids)))
+            await self.step("finish")
+            yield Delta((), Usage(inputs, 0, len(text)), self.finish)
+        finally:
+            self.engines_running -= 1
+
+    # Billing
+
+    async def reserve(
+        self, call: Call, admission: Admission, prompt: Prompt, ttl_s: int, timeout_s: float
+    ) -> bool:
+        await self.step("reserve")
+        self.reserved.append((len(prompt.token_ids), prompt.max_output_tokens, ttl_s))
+        held = self.holds.setdefault(call.request_id, "held") == "held"
+        await self.step("reserved")
+        return held
+
+    async def settle(
+        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+    ) -> Money:
+        await self.step("settle")
+        self._close(request_id, "settled")
+        self.settled.append(usage)
+        await self.step("settled")
+        return Money(usage.input_tokens + usage.output_tokens, "USD")
+
+    async def release(self, request_id: str, admission: Admission, timeout_s: float) -> None:
+        await self.step("release")
+        if request_id not in self.holds:
+            raise NotFound("no such hold")
+        self._close(request_id, "released")
+        self.releases += 1
+        await self.step("released")
+
+    def _close(self, request_id: str, state: str) -> None:
+        if self.holds.get(request_id) != "held":
+            raise Conflict("the hold is closed")
+        self.holds[request_id] = state
+
+
+@pytest.fixture
+def world() -> World:
+    """A world in which everything works."""
+    return World()

@@ -1,0 +1,177 @@
+"""However and whenever a request ends: one settle or one release, of the right tokens; one record.
+
+The peers in memory count every await that they make. Each test runs the same request again and
+again, and ends it at another of these steps each time.
+"""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+
+from weir_gateway.core.call import Outcome, Piece, Started, Usage
+from weir_gateway.core.charge import Ending, charged_usage
+from weir_kit.errors import Internal, QueueFull, Unavailable, WeirError
+
+TEXT = "once upon a time"
+INPUT_TOKENS = 4
+
+
+class Client:
+    """Reads a generation to its end, and knows what was handed to it."""
+
+    def __init__(self, world: Any, *, streamed: bool) -> None:
+        self.world, self.streamed = world, streamed
+        self.text, self.started, self.outcome = "", False, False
+
+    async def read(self) -> None:
+        call = self.world.call(streamed=self.streamed)
+        generator = self.world.generation.generate(call)
+        try:
+            async for event in generator:
+                self.started |= isinstance(event, Started)
+                self.outcome |= isinstance(event, Outcome)
+                if isinstance(event, Piece):
+                    self.text += event.text
+        finally:
+            await generator.aclose()
+
+    def expected(self, ending: Ending) -> Usage | None:
+        """The charge by the rule, from what the client saw.
+
+        A token is a character here; tokens are counted where a message to the decoder ended.
+        """
+        counted = [0, *itertools.accumulate(map(len, self.world.fed))]
+        released_tokens = max(count for count in counted if count <= len(self.text))
+        return charged_usage(
+            ending,
+            engine_started=self.started,
+            usage=Usage(INPUT_TOKENS),
+            released_tokens=released_tokens if self.streamed else 0,
+        )
+
+
+def steps_of(world: Any, streamed: bool) -> int:
+    """How many steps the request has when nothing happens to it."""
+    asyncio.run(Client(world, streamed=streamed).read())
+    return int(world.steps)
+
+
+def new_world(world: Any) -> Any:
+    return type(world)()
+
+
+@pytest.mark.parametrize("tokens_a_delta", [1, 5])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_client_may_go_at_any_await(world: Any, streamed: bool, tokens_a_delta: int) -> None:
+    for step in range(1, steps_of(new_world(world), streamed) + 1):
+        again = new_world(world)
+        again.tokens_a_delta = tokens_a_delta
+        asyncio.run(_gone_at(again, step, streamed))
+
+
+async def _gone_at(world: Any, at: int, streamed: bool) -> None:
+    client = Client(world, streamed=streamed)
+    reading = asyncio.create_task(client.read())
+    world.on_step = lambda step, name: reading.cancel() if step == at else None
+    await asyncio.wait([reading])
+    await world.closings.drain()
+    _check(world, client, Ending.DISCONNECTED)
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), QueueFull("full"), RuntimeError("a fault")])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_peer_may_fail_at_any_await(world: Any, streamed: bool, error: Exception) -> None:
+    for step in range(1, steps_of(new_world(world), streamed) + 1):
+        asyncio.run(_failed_at(new_world(world), step, streamed, error))
+
+
+async def _failed_at(world: Any, at: int, streamed: bool, error: Exception) -> None:
+    closing = False
+
+    def fail(step: int, name: str) -> None:
+        nonlocal closing
+        closing |= name in ("settle", "release", "record")
+        if step == at and not closing:
+            raise error
+
+    client = Client(world, streamed=streamed)
+    world.on_step = fail
+    reading = asyncio.create_task(client.read())
+    await asyncio.wait([reading])
+    await world.closings.drain()
+    if not reading.cancelled() and reading.exception() is None:
+        assert client.outcome
+    else:
+        assert reading.exception() is error
+    _check(world, client, Ending.FAILED)
+
+
+async def test_a_generation_may_be_left_between_any_two_events(world: Any) -> None:
+    n_events = len(await world.run())
+    assert n_events > 4
+    for events in range(1, n_events):
+        left = new_world(world)
+        generator = left.generation.generate(left.call())
+        client = Client(left, streamed=True)
+        for _ in range(events):
+            event = await anext(generator)
+            client.started |= isinstance(event, Started)
+            client.text += event.text if isinstance(event, Piece) else ""
+        await generator.aclose()
+        await left.closings.drain()
+        _check(left, client, Ending.DISCONNECTED)
+
+
+@pytest.mark.parametrize("name", ["settle", "settled", "record"])
+def test_a_client_that_goes_while_money_is_closed_changes_nothing(world: Any, name: str) -> None:
+    async def go() -> None:
+        client = Client(world, streamed=True)
+        reading = asyncio.create_task(client.read())
+        world.on_step = lambda step, now: reading.cancel() if now == name else None
+        await asyncio.wait([reading])
+        await world.closings.drain()
+
+    asyncio.run(go())
+    assert world.settled == [Usage(INPUT_TOKENS, 0, len(TEXT))]
+    assert [record.outcome for record in world.records] == ["stop"]
+
+
+def _check(world: Any, client: Client, ending: Ending) -> None:
+    """The promise, whatever happened."""
+    states = list(world.holds.values())
+    assert len(world.settled) + world.releases == len(states) <= 1
+    assert "held" not in states
+    assert world.engines_running == 0
+    assert len(world.records) <= 1
+    if world.holds:
+        assert len(world.records) == 1
+    finished = bool(world.settled) and world.records[0].outcome == "stop"
+    if finished:
+        assert world.settled == [Usage(INPUT_TOKENS, 0, len(TEXT))]
+    elif world.holds:
+        expected = client.expected(ending)
+        assert world.settled == ([] if expected is None else [expected])
+        wanted = "disconnected" if ending is Ending.DISCONNECTED else None
+        assert world.records[0].outcome == (wanted or world.records[0].outcome)
+
+
+def test_errors_that_say_nothing_about_a_reservation_release_it(world: Any) -> None:
+    """After `reserved` the hold exists; the answer is lost. It must not stay held."""
+
+    async def lose(error: WeirError) -> Any:
+        lost = new_world(world)
+
+        def fail(step: int, name: str) -> None:
+            if name == "reserved":
+                raise error
+
+        lost.on_step = fail
+        with pytest.raises(type(error)):
+            await lost.run()
+        await lost.closings.drain()
+        return lost
+
+    for error in (Unavailable("lost"), Internal("fault")):
+        assert asyncio.run(lose(error)).holds == {"req_1": "released"}

@@ -1,0 +1,55 @@
+"""Every field of a call is checked, and the message names it."""
+
+from typing import Any
+
+import pytest
+
+from weir_gateway.core.call import Message, Sampling
+from weir_gateway.core.limits import check
+from weir_kit.errors import InvalidArgument
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("request_id", {"request_id": "with space"}),
+        ("request_id", {"request_id": "x" * 65}),
+        ("model", {"model": ""}),
+        ("model", {"model": "m" * 257}),
+        ("prompt", {"input": ""}),
+        ("prompt", {"input": "x" * ((1 << 20) + 1)}),
+        ("messages", {"input": ()}),
+        ("messages", {"input": (Message("user", "x"),) * 1025}),
+        ("messages", {"input": (Message("user", "x" * (1 << 20)), Message("user", "y"))}),
+        ("messages[1].role", {"input": (Message("user", "x"), Message("tool", "y"))}),
+        ("max_output_tokens", {"max_output_tokens": 0}),
+        ("max_output_tokens", {"max_output_tokens": 2**31}),
+        ("temperature", {"sampling": Sampling(temperature=2.1)}),
+        ("temperature", {"sampling": Sampling(temperature=NAN)}),
+        ("top_p", {"sampling": Sampling(top_p=0.0)}),
+        ("top_p", {"sampling": Sampling(top_p=NAN)}),
+        ("top_k", {"sampling": Sampling(top_k=-1)}),
+        ("seed", {"sampling": Sampling(seed=2**64)}),
+        ("stop", {"stop": ("x",) * 17}),
+        ("stop", {"stop": ("",)}),
+        ("stop", {"stop": ("x" * 257,)}),
+    ],
+)
+def test_a_wrong_field_is_named(world: Any, field: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=field.split("[")[0]) as caught:
+        check(world.call(**changes))
+    assert caught.value.field == field
+
+
+def test_the_edges_of_every_range_are_allowed(world: Any) -> None:
+    check(
+        world.call(
+            sampling=Sampling(temperature=2, top_p=1, top_k=0, seed=2**64 - 1),
+            max_output_tokens=1,
+            stop=("x" * 256,) * 16,
+            input=(Message("system", ""), Message("assistant", "x")),
+        )
+    )
+    check(world.call(sampling=Sampling(temperature=0.0)))

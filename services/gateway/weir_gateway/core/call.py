@@ -1,0 +1,155 @@
+"""What a client asks for, and what it gets: plain data, the same on every wire."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended."""
+
+    STOP = "stop"  # the model ended the text, or a stop string was met
+    LENGTH = "length"  # `max_output_tokens` or the context's end was reached
+    CONTENT_FILTER = "content_filter"  # a rule of the tenant's policy ended the text
+
+
+class Action(StrEnum):
+    """What is done about a finding."""
+
+    ALLOW = "allow"
+    FLAG = "flag"
+    REDACT = "redact"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation; `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+Input = tuple[Message, ...] | str
+"""A conversation, oldest message first, or a plain prompt."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen. None: the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of a client.
+
+    `streamed`: text goes out as it comes; otherwise the client gets nothing before the end.
+    `timeout_s`: the whole request takes no longer. `trace_id`: 32 hexadecimal digits, or empty.
+    """
+
+    request_id: str
+    api_key: str = field(repr=False)
+    model: str
+    input: Input = field(repr=False)
+    timeout_s: float
+    streamed: bool
+    max_output_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = field(default=(), repr=False)
+    trace_id: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A call's input as the engine reads it, with the output tokens it may take at most."""
+
+    token_ids: tuple[int, ...] = field(repr=False)
+    max_output_tokens: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one request. `cached_input_tokens` are included in `input_tokens`."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Money:
+    """An exact amount: nano units (1e-9) of an ISO 4217 currency."""
+
+    nanos: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where a rule matched: code points [start, end) of the `input` or `output`. No content."""
+
+    rule: str
+    action: Action
+    where: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """The key's requests-per-minute limit after this request; `limit` 0: there is none."""
+
+    limit: int = 0
+    remaining: int = 0
+    reset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request was admitted, its price is held, and the engine runs it."""
+
+    request_id: str
+    rate_limit: RateLimit
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text that may reach the client, with where the request stands after it.
+
+    `released_tokens`: tokens from the first one whose text has been handed out by now.
+    `finish`: set on the last piece.
+    """
+
+    text: str = field(repr=False)
+    released_tokens: int
+    usage: Usage
+    findings: tuple[Finding, ...] = ()
+    finish: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a generation ended, and what was charged for it.
+
+    `cost` is None when billing was away at the end: it then charges the hold from the
+    meter when it expires.
+    """
+
+    finish: FinishReason
+    usage: Usage
+    cost: Money | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A generation in one piece."""
+
+    started: Started
+    text: str = field(repr=False)
+    outcome: Outcome

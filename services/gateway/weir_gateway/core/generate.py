@@ -1,0 +1,128 @@
+"""The life of one request."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+
+from weir_gateway.core.call import (
+    Call,
+    Completion,
+    Input,
+    Outcome,
+    Piece,
+    Prompt,
+    Started,
+)
+from weir_gateway.core.closings import Closings
+from weir_gateway.core.deadline import Deadline
+from weir_gateway.core.limits import check
+from weir_gateway.core.models import Models
+from weir_gateway.core.ports import Ports
+from weir_gateway.core.run import Run
+from weir_gateway.core.running import Running
+from weir_gateway.core.stages import decode, pending, screen
+from weir_kit.clock import Clock
+from weir_kit.errors import ContextLengthExceeded
+
+DEFAULT_OUTPUT_TOKENS_MAX = 256
+TokenIds = tuple[int, ...]
+
+
+class Generation:
+    """Generates, governed and metered: the request path of the whole house."""
+
+    def __init__(self, ports: Ports, models: Models, closings: Closings, clock: Clock) -> None:
+        self._ports = ports
+        self._models = models
+        self._closings = closings
+        self._clock = clock
+        self._running = Running(closings)
+
+    async def generate(self, call: Call) -> AsyncGenerator[Started | Piece | Outcome, None]:
+        """`Started`, then pieces of text, then the `Outcome`, whose usage is charged by then.
+
+        Closing the generator, or cancelling the task that reads it, ends the work at once; money
+        and audit are then closed in tasks of their own. Raises what the peers raise.
+        """
+        check(call)
+        deadline = Deadline(self._clock, call.timeout_s)
+        with self._running.enter(call.request_id):
+            async with (
+                self._encoding(call, deadline) as encoding,  # works while policy decides
+                await self._admit(call, deadline) as run,
+            ):
+                prompt = await self._prompt(run, encoding)
+                await run.reserve(prompt)
+                async with aclosing(self._pieces(run, prompt)) as pieces:
+                    async for piece in pieces:
+                        if not run.engine_started:
+                            yield run.start()
+                        run.count(piece)
+                        if piece.text:
+                            yield piece
+                yield await run.finish()
+
+    async def complete(self, call: Call) -> Completion:
+        """The whole text at once; as `generate`."""
+        assert not call.streamed
+        started, texts, outcome = None, [], None
+        async with aclosing(self.generate(call)) as events:
+            async for event in events:
+                match event:
+                    case Started():
+                        started = event
+                    case Piece():
+                        texts.append(event.text)
+                    case Outcome():
+                        outcome = event
+        assert started is not None and outcome is not None
+        return Completion(started, "".join(texts), outcome)
+
+    @asynccontextmanager
+    async def _encoding(
+        self, call: Call, deadline: Deadline
+    ) -> AsyncGenerator[asyncio.Task[TokenIds], None]:
+        task = asyncio.create_task(self._encode(call.model, call.input, deadline))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _encode(self, model: str, text: Input, deadline: Deadline) -> TokenIds:
+        await self._models.get(model)  # an unknown model is our error, not the tokenizer's
+        return await self._ports.tokenizer.encode(model, text, deadline.remaining_s())
+
+    async def _admit(self, call: Call, deadline: Deadline) -> Run:
+        admission = await self._ports.policy.admit(call, deadline.remaining_s())
+        return Run(call, admission, deadline, self._ports, self._closings, self._clock)
+
+    async def _prompt(self, run: Run, encoding: asyncio.Task[TokenIds]) -> Prompt:
+        """What the engine reads: the encoding made meanwhile, unless a rule redacted the input."""
+        call, redacted = run.call, run.admission.redacted
+        if redacted is None:
+            token_ids = await encoding
+        else:
+            token_ids = await self._encode(call.model, redacted, run.deadline)
+        model = await self._models.get(call.model)
+        return Prompt(token_ids, _output_tokens_max(call, len(token_ids), model.context_tokens))
+
+    def _pieces(self, run: Run, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        call, admission, timeout_s = run.call, run.admission, run.deadline.remaining_s()
+        generate = self._ports.inference.generate(call, admission, prompt, timeout_s)
+        decoder = self._ports.tokenizer.decoder(call.model, prompt, call.stop, timeout_s)
+        screener = self._ports.policy.screener(call.request_id, admission.principal, timeout_s)
+        return screen(decode(pending(generate), decoder), screener)
+
+
+def _output_tokens_max(call: Call, input_tokens: int, context_tokens: int) -> int:
+    """The output tokens asked for, or the default as far as the context allows."""
+    left = context_tokens - input_tokens
+    wanted = call.max_output_tokens
+    if left < (wanted or 1):
+        raise ContextLengthExceeded(
+            f"the model's context is {context_tokens} tokens; the input has {input_tokens} and "
+            f"{wanted or 'at least 1'} are asked for as output",
+            field="max_output_tokens",
+        )
+    return wanted or min(DEFAULT_OUTPUT_TOKENS_MAX, left)

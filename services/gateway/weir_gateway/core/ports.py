@@ -1,0 +1,201 @@
+"""What the gateway needs of its peers, in its own words.
+
+Every method raises `WeirError`s and gives up after its `timeout_s`. Closing a stream (or cancelling
+the task that reads it) cancels the work behind it.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from weir_gateway.core.call import (
+    Call,
+    Finding,
+    FinishReason,
+    Input,
+    Money,
+    Prompt,
+    RateLimit,
+    Usage,
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who a key stands for."""
+
+    tenant_id: str
+    project_id: str
+    key_id: str
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Policy's yes. `token`: its signed form; `redacted`: the input, if a rule changed it."""
+
+    token: str = field(repr=False)
+    principal: Principal
+    findings: tuple[Finding, ...] = ()
+    redacted: Input | None = field(default=None, repr=False)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    allowed_models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Released text; `screened_chars` of what was fed are decided; `blocked_by` names a rule."""
+
+    text: str = field(repr=False)
+    screened_chars: int
+    findings: tuple[Finding, ...] = ()
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """New text; the first `decoded_tokens` have all theirs out; `stopped` at a stop string."""
+
+    text: str = field(repr=False)
+    decoded_tokens: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Delta:
+    """New tokens and the usage so far. The first has none: it says that the engine has started."""
+
+    token_ids: tuple[int, ...] = field(repr=False)
+    usage: Usage
+    finish: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is loaded. `context_tokens`: prompt and output together, at most."""
+
+    name: str
+    context_tokens: int
+    created_at_s: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """The audit record. `outcome`: a finish reason, `disconnected` or an error's reason."""
+
+    request_id: str
+    principal: Principal
+    model: str
+    outcome: str
+    usage: Usage
+    charged: Money | None
+    findings: tuple[Finding, ...]
+    trace_id: str
+    started_at_s: float
+    duration_ms: float
+
+
+class Screener(Protocol):
+    """A growing output under the tenant's rules."""
+
+    async def feed(self, text: str, *, last: bool) -> Screened:
+        """Screen more text; `last` releases what was held back."""
+        ...
+
+
+class Decoder(Protocol):
+    """A growing sequence of token ids becoming text."""
+
+    async def feed(self, token_ids: tuple[int, ...], *, last: bool) -> Decoded:
+        """Decode more ids; `last` emits what was held back."""
+        ...
+
+
+class Policy(Protocol):
+    """Who may do what, and what text may pass."""
+
+    async def authenticate(self, api_key: str, timeout_s: float) -> Admission:
+        """Check the key alone. Raises `InvalidApiKey`."""
+        ...
+
+    async def admit(self, call: Call, timeout_s: float) -> Admission:
+        """Decide on a request.
+
+        Raises `InvalidApiKey`, `ModelNotAllowed`, `ContentBlocked`, `RateLimited`.
+        """
+        ...
+
+    def screener(
+        self, request_id: str, principal: Principal, timeout_s: float
+    ) -> AbstractAsyncContextManager[Screener]:
+        """Open a screen for the output of one request."""
+        ...
+
+    async def record(self, record: Record, timeout_s: float) -> None:
+        """Write the audit record. Idempotent by request id."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. A model's tokenizer has the model's name."""
+
+    async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
+        """The ids of a conversation (by the model's chat template) or a plain prompt."""
+        ...
+
+    async def count(self, model: str, text: Input, timeout_s: float) -> int:
+        """How many ids `encode` would give."""
+        ...
+
+    def decoder(
+        self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
+    ) -> AbstractAsyncContextManager[Decoder]:
+        """Open a decoder for the output that follows `prompt`."""
+        ...
+
+
+class Inference(Protocol):
+    """Models that run."""
+
+    async def models(self, timeout_s: float) -> tuple[Model, ...]:
+        """What is loaded, by name."""
+        ...
+
+    def generate(
+        self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float
+    ) -> AsyncGenerator[Delta, None]:
+        """Generate: an empty delta at the start, `finish` on the last. Raises `QueueFull`."""
+        ...
+
+
+class Billing(Protocol):
+    """Money held before the work and charged after; every method is idempotent by request id."""
+
+    async def reserve(
+        self, call: Call, admission: Admission, prompt: Prompt, ttl_s: int, timeout_s: float
+    ) -> bool:
+        """Hold the worst-case price; False if the request's hold was closed before.
+
+        Raises `InsufficientCredit`, `PriceNotFound`, `Conflict`.
+        """
+        ...
+
+    async def settle(
+        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+    ) -> Money:
+        """Charge `usage` and give the rest of the hold back: the charge."""
+        ...
+
+    async def release(self, request_id: str, admission: Admission, timeout_s: float) -> None:
+        """Give the whole hold back. Raises `NotFound` if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The four peers together."""
+
+    policy: Policy
+    tokenizer: Tokenizer
+    inference: Inference
+    billing: Billing

@@ -1,0 +1,184 @@
+"""One admitted request, from its admission to its audit record."""
+
+import asyncio
+import logging
+import math
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from weir_gateway.core.call import Call, Finding, Money, Outcome, Piece, Prompt, Started, Usage
+from weir_gateway.core.charge import Ending, charged_usage
+from weir_gateway.core.closings import Closings
+from weir_gateway.core.deadline import Deadline
+from weir_gateway.core.ports import Admission, Ports, Record
+from weir_kit.clock import Clock
+from weir_kit.errors import (
+    Conflict,
+    InsufficientCredit,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    WeirError,
+    wire_of,
+)
+
+log = logging.getLogger(__name__)
+
+HOLD_MARGIN_S = 30
+HOLD_TTL_S_MAX = 3600
+DISCONNECTED = "disconnected"
+# Billing's refusals: nothing was held. After any other error nobody knows, so the hold is released.
+REFUSALS = (
+    InsufficientCredit,
+    NotFound,
+    Conflict,
+    InvalidArgument,
+    Unauthenticated,
+    PermissionDenied,
+)
+
+
+class Run:
+    """Keeps the promise, however its `async with` block is left: where money may be held, exactly
+    one of settle and release follows, and every admitted request is recorded once.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        admission: Admission,
+        deadline: Deadline,
+        ports: Ports,
+        closings: Closings,
+        clock: Clock,
+    ) -> None:
+        self.call = call
+        self.admission = admission
+        self.deadline = deadline
+        self.engine_started = False
+        self._policy = ports.policy
+        self._billing = ports.billing
+        self._closings = closings
+        self._clock = clock
+        self._started_at_s = clock.now_s()
+        self._started_monotonic_s = clock.monotonic_s()
+        self._may_hold = False
+        self._closed = False
+        self._released_tokens = 0
+        self._last: Piece | None = None
+        self._usage = Usage()
+        self._findings: tuple[Finding, ...] = admission.findings
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def reserve(self, prompt: Prompt) -> None:
+        """Hold the worst-case price for a little longer than the request may take."""
+        self._usage = Usage(input_tokens=len(prompt.token_ids))
+        ttl_s = min(math.ceil(self.call.timeout_s) + HOLD_MARGIN_S, HOLD_TTL_S_MAX)
+        timeout_s = self.deadline.remaining_s()
+        self._may_hold = True
+        try:
+            held = await self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s)
+        except REFUSALS:
+            self._may_hold = False
+            raise
+        if not held:
+            self._may_hold = False  # the hold of an earlier request, closed by it
+            raise Conflict(
+                "a request with this request_id has ended already; send a new one",
+                field="request_id",
+            )
+
+    def start(self) -> Started:
+        """The engine has started."""
+        self.engine_started = True
+        return Started(self.call.request_id, self.admission.rate_limit)
+
+    def count(self, piece: Piece) -> None:
+        """Take note of a piece that is handed out now."""
+        self._last = piece
+        self._usage = piece.usage
+        self._findings += piece.findings
+        if self.call.streamed:
+            self._released_tokens = piece.released_tokens
+
+    async def finish(self) -> Outcome:
+        """Settle a generation that came to its end; the charge is real when this returns."""
+        assert self._last is not None and self._last.finish is not None
+        settling = self._close(Ending.FINISHED, self._last.finish.value)
+        charged = await asyncio.shield(settling)
+        return Outcome(self._last.finish, self._usage, charged, self._findings)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._closed:
+            return
+        if isinstance(error, Exception):
+            reason = wire_of(error if isinstance(error, WeirError) else Internal("")).reason
+            self._close(Ending.FAILED, reason)
+        else:  # CancelledError or GeneratorExit: whoever asked has gone
+            self._close(Ending.DISCONNECTED, DISCONNECTED)
+
+    def _close(self, ending: Ending, outcome: str) -> "asyncio.Task[Money | None]":
+        assert not self._closed
+        self._closed = True
+        usage = charged_usage(
+            ending,
+            engine_started=self.engine_started,
+            usage=self._usage,
+            released_tokens=self._released_tokens,
+        )
+        request_id = self.call.request_id
+        settling = self._closings.start(request_id, self._pay(usage))
+        self._closings.start(request_id, self._record(outcome, usage, settling))
+        return settling
+
+    async def _pay(self, usage: Usage | None) -> Money | None:
+        """Settle, or release where nothing is charged. None: nothing was, or nobody knows yet."""
+        if not self._may_hold:
+            return None
+        try:
+            if usage is None:
+                return await self._closings.attempt(self._release)
+            return await self._closings.attempt(partial(self._settle, usage))
+        except (WeirError, TimeoutError) as error:
+            # Billing's sweeper closes the hold from the meter record when it expires.
+            log.error(
+                "%s was not closed at billing: %s", self.call.request_id, type(error).__name__
+            )
+            return None
+
+    async def _settle(self, usage: Usage, timeout_s: float) -> Money:
+        return await self._billing.settle(self.call.request_id, self.admission, usage, timeout_s)
+
+    async def _release(self, timeout_s: float) -> None:
+        # Without a hold to release, the reservation never reached the ledger: as good.
+        with suppress(NotFound):
+            await self._billing.release(self.call.request_id, self.admission, timeout_s)
+
+    async def _record(
+        self, outcome: str, usage: Usage | None, settling: "asyncio.Task[Money | None]"
+    ) -> None:
+        duration_ms = (self._clock.monotonic_s() - self._started_monotonic_s) * 1000
+        record = Record(
+            request_id=self.call.request_id,
+            principal=self.admission.principal,
+            model=self.call.model,
+            outcome=outcome,
+            usage=usage or Usage(),
+            charged=await settling,
+            findings=self._findings,
+            trace_id=self.call.trace_id,
+            started_at_s=self._started_at_s,
+            duration_ms=duration_ms,
+        )
+        try:
+            await self._closings.attempt(partial(self._policy.record, record))
+        except (WeirError, TimeoutError) as error:
+            log.error("%s was not recorded: %s", record.request_id, type(error).__name__)
