@@ -16,17 +16,6 @@ Pairs = tuple[tuple[str, str | bytes], ...]
 class LocalRpc:
     """The state of a call. It ends once, by whoever ends it first: handler, client or deadline."""
 
-    __slots__ = ("_loop", "_on_end", "_timer", "_waiters", "deadline_s", "metadata", "requests")
-    __slots__ += (
-        "cancelled_by_client",
-        "code",
-        "details",
-        "initial",
-        "responses",
-        "task",
-        "trailing",
-    )
-
     def __init__(self, metadata: Pairs, timeout_s: float | None) -> None:
         self._loop = asyncio.get_running_loop()
         self.metadata = metadata

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextvars import Context
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -15,7 +16,8 @@ from weir_kit.service import Servicer
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class CallDetails(NamedTuple):
+@dataclass
+class CallDetails:
     """What a generic handler is asked with."""
 
     method: str
