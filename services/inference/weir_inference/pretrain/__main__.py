@@ -34,7 +34,12 @@ def main() -> None:
     tokenizer = train_tokenizer([*corpus.chapters, *corpus.stories], args.vocab)
     save_tokenizer(tokenizer, args.out, args.context)
     raw_config = hugging_face_config(args)
-    recipe = Recipe(n_steps=args.steps, context=args.context, compiled=args.compile)
+    recipe = Recipe(
+        n_steps=args.steps,
+        sequences_per_step=args.sequences,
+        context=args.context,
+        compiled=args.compile,
+    )
     torch.manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = LlamaModel(ModelConfig.from_dict(raw_config)).to(device)
@@ -77,7 +82,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m weir_inference.pretrain", description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder of *.txt")
     parser.add_argument("out", type=Path, help="folder to write the model to")
-    parser.add_argument("--steps", type=int, default=800, help="optimizer steps of 32 sequences")
+    parser.add_argument("--steps", type=int, default=1100, help="optimizer steps")
+    parser.add_argument("--sequences", type=int, default=32, help="sequences per step")
     parser.add_argument("--context", type=int, default=512, help="tokens per sequence")
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--hidden", type=int, default=256)
