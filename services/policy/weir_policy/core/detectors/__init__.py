@@ -1,0 +1,1 @@
+"""Detectors: one kind of thing to find in a text each."""

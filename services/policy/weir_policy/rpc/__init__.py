@@ -1,0 +1,1 @@
+"""Proto ⇄ core; no decisions."""
