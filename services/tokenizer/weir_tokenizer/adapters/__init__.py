@@ -1,0 +1,1 @@
+"""Tokenizers and chat templates in Hugging Face's format."""

@@ -1,0 +1,1 @@
+"""What the tokenizer service knows: incremental decoding, stop strings, bounds. Pure Python."""
