@@ -78,7 +78,7 @@ class AdmissionVerifier:
                 model=claims["model"],
                 expires_at_s=float(claims["exp"]),
             )
-        except (jwt.PyJWTError, KeyError) as error:
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated(
                 "the call carries no valid admission (metadata weir-admission)"
             ) from error

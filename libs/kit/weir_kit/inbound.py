@@ -95,8 +95,11 @@ class Inbound:
             return await _within(self._call_s_max, work(request, context))
         except WeirError as error:
             failure = error
+        except grpc.aio.InternalError:
+            # A write failed because the client is gone; that we are cancelled was about to be told.
+            raise asyncio.CancelledError from None
         except grpc.aio.BaseError:
-            raise  # grpc's own: the handler aborted, or the client went away while we wrote
+            raise  # grpc's own: the handler aborted
         except NotImplementedError:
             return await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
         except Exception as error:
