@@ -1,0 +1,165 @@
+"""The loop on its thread: responsive, asleep when idle, not to be killed by a bad step."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from weir_inference.core.engine import Delta, Event, Finished, ModelDescription, Started
+from weir_inference.core.engine_loop import EngineLoop, SubmittedRequest
+from weir_inference.core.request import EndReason, Request
+from weir_inference.core.sampling import Sampling
+from weir_inference.core.scheduler import Limits, Scheduler
+from weir_inference.core.step_plan import StepPlan
+from weir_kit.clock import Clock, ManualClock, SystemClock
+from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailable
+
+MODEL = ModelDescription("toy", "torch", "llama", 64, 100, 1, "fp32", 0.0)
+LIMITS = Limits(
+    n_blocks=16, block_size=4, context_tokens=64, max_running=4, max_queued=4, step_tokens=8
+)
+POISON = 13
+
+
+class CountingRunner:
+    """Samples 50, 51, …; fails for prompts that begin with POISON; can be held at a gate."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+        self.steps = 0
+
+    def run(self, plan: StepPlan) -> list[int]:
+        self.steps += 1
+        self.inside.set()
+        assert self.gate.wait(10)
+        if any(one.request.prompt_token_ids[0] == POISON for one in plan.slices):
+            raise RuntimeError("poisoned")
+        return [50 + one.n_output for one in plan.slices if one.samples]
+
+
+@asynccontextmanager
+async def running(runner: CountingRunner, clock: Clock | None = None) -> AsyncIterator[EngineLoop]:
+    engine = EngineLoop(MODEL, Scheduler(LIMITS, [2]), runner, clock or SystemClock())
+    turning = asyncio.get_running_loop().run_in_executor(None, engine.run)
+    try:
+        yield engine
+    finally:
+        runner.gate.set()
+        engine.stop()
+        await turning
+
+
+def request(
+    name: str, n_output: int = 4, first: int = 3, deadline_s: float | None = None
+) -> Request:
+    return Request(name, (first, 4, 5), n_output, Sampling(seed=1), deadline_s)
+
+
+async def events_of(generation: SubmittedRequest) -> list[Event]:
+    return [event async for event in generation.events()]
+
+
+def tokens_of(events: list[Event]) -> list[int]:
+    return [i for event in events if isinstance(event, Delta) for i in event.token_ids]
+
+
+async def test_a_request_starts_streams_and_finishes() -> None:
+    async with running(CountingRunner()) as engine:
+        generation = engine.submit(request("a"))
+        events = await events_of(generation)
+        assert isinstance(events[0], Started)
+        assert events[-1] == Finished(EndReason.LENGTH)
+        assert tokens_of(events) == [50, 51, 52, 53]
+        ending = generation.close()
+        assert (ending.reason, ending.input_tokens, ending.output_tokens) == (
+            EndReason.LENGTH,
+            3,
+            4,
+        )
+        load = engine.load()
+        assert (load.steps, load.input_tokens, load.output_tokens) == (4, 3, 4)
+        assert (load.queued_requests, load.running_requests, load.kv_blocks_held) == (0, 0, 0)
+
+
+async def test_a_failing_step_ends_its_requests_and_the_loop_lives_on() -> None:
+    async with running(CountingRunner()) as engine:
+        poisoned = engine.submit(request("bad", first=POISON))
+        with pytest.raises(Internal):
+            await events_of(poisoned)
+        assert poisoned.close().reason is EndReason.ERROR
+        assert engine.load().kv_blocks_held == 0
+        assert tokens_of(await events_of(engine.submit(request("good")))) == [50, 51, 52, 53]
+
+
+async def test_closing_during_a_step_frees_the_blocks_at_once() -> None:
+    runner = CountingRunner()
+    runner.gate.clear()
+    async with running(runner) as engine:
+        generation = engine.submit(request("a"))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
+        assert engine.load().kv_blocks_held == 1
+        assert generation.close().reason is EndReason.CANCELLED
+        assert engine.load().kv_blocks_held == 0
+        runner.gate.set()
+        assert tokens_of(await events_of(engine.submit(request("a")))) == [50, 51, 52, 53]
+
+
+async def test_an_idle_loop_sleeps() -> None:
+    runner = CountingRunner()
+    async with running(runner) as engine:
+        await events_of(engine.submit(request("a")))
+        steps = runner.steps
+        await asyncio.sleep(0.05)
+        assert runner.steps == steps
+
+
+async def test_a_deadline_ends_a_request_and_says_so() -> None:
+    runner, clock = CountingRunner(), ManualClock()
+    runner.gate.clear()
+    async with running(runner, clock) as engine:
+        generation = engine.submit(request("a", deadline_s=clock.monotonic_s() + 5))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
+        clock.advance(6)
+        runner.gate.set()
+        with pytest.raises(DeadlineExceeded):
+            await events_of(generation)
+        assert generation.close().reason is EndReason.DEADLINE
+
+
+async def test_closing_after_the_deadline_counts_as_the_deadlines_doing() -> None:
+    runner, clock = CountingRunner(), ManualClock()
+    runner.gate.clear()
+    async with running(runner, clock) as engine:
+        generation = engine.submit(request("a", deadline_s=clock.monotonic_s() + 5))
+        clock.advance(6)
+        assert generation.close().reason is EndReason.DEADLINE
+
+
+async def test_a_request_id_is_generated_once_at_a_time() -> None:
+    runner = CountingRunner()
+    runner.gate.clear()
+    async with running(runner) as engine:
+        first = engine.submit(request("a"))
+        with pytest.raises(AlreadyExists):
+            engine.submit(request("a"))
+        first.close()
+        engine.submit(request("a")).close()
+
+
+async def test_stopping_fails_what_is_live_and_takes_nothing_new() -> None:
+    runner = CountingRunner()
+    runner.gate.clear()
+    async with running(runner) as engine:
+        generation = engine.submit(request("a"))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
+        engine.stop()
+        runner.gate.set()
+        with pytest.raises(Unavailable):
+            await events_of(generation)
+        with pytest.raises(Unavailable):
+            engine.submit(request("b"))
+    assert engine.load().kv_blocks_held == 0

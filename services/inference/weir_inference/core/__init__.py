@@ -1,0 +1,1 @@
+"""What inference knows, without tensors: requests, scheduler, KV accounting, the engine loop."""

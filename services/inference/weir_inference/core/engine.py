@@ -1,0 +1,99 @@
+"""The ports between the service, its engines and what runs their steps."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from weir_inference.core.request import Ending, EndReason, Request
+from weir_inference.core.step_plan import StepPlan
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A loaded model. `dtype` is `bf16` or `fp32`; `loaded_at_s` counts from 1970-01-01 UTC."""
+
+    name: str
+    engine: str
+    architecture: str
+    context_tokens: int
+    vocab_size: int
+    parameters: int
+    dtype: str
+    loaded_at_s: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """How busy an engine is; the last three count since its start."""
+
+    queued_requests: int = 0
+    running_requests: int = 0
+    kv_blocks_held: int = 0
+    kv_blocks_total: int = 0
+    steps: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request left the queue after `queue_s`."""
+
+    queue_s: float
+
+
+@dataclass(frozen=True)
+class Delta:
+    """New tokens: all that were pending; never empty."""
+
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end, by `stop` or `length`; every other end is an error."""
+
+    reason: EndReason
+
+
+Event = Started | Delta | Finished
+
+
+class Generation(Protocol):
+    """A request inside an engine, seen by its caller."""
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """`Started`, `Delta`s, then `Finished`; raises the WeirError that ended the request."""
+        ...
+
+    def close(self) -> Ending:
+        """Free all that the request holds, if it has not ended, and say what became of it."""
+        ...
+
+
+class Engine(Protocol):
+    """One way to run one model."""
+
+    @property
+    def model(self) -> ModelDescription:
+        """The model that it runs."""
+        ...
+
+    def submit(self, request: Request) -> Generation:
+        """Queue a request.
+
+        Raises `ContextLengthExceeded`, `QueueFull`, `AlreadyExists`, `Unavailable`.
+        """
+        ...
+
+    def load(self) -> Load:
+        """How busy it is."""
+        ...
+
+
+class Runner(Protocol):
+    """What computes the steps of a native engine."""
+
+    def run(self, plan: StepPlan) -> list[int]:
+        """Compute a step; one sampled token for each slice that samples, in order."""
+        ...
