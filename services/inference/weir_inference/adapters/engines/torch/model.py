@@ -145,7 +145,7 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def rope_inv_freq(config: ModelConfig) -> Tensor:
-    """Rotary frequencies in radians per position, stretched as `rope_scaling` says: [head_dim / 2]."""
+    """Rotary frequencies in radians per position, stretched by `rope_scaling`: [head_dim / 2]."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
     inv_freq = 1.0 / (config.rope_theta**exponents)
     scaling = config.rope_scaling
@@ -170,7 +170,7 @@ def causal_attend(n_sequences: int) -> Attend:
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         del layer
-        q, k, v = (x.unflatten(0, (n_sequences, -1)).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (x.reshape(n_sequences, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return mixed.transpose(1, 2).flatten(0, 1)
 

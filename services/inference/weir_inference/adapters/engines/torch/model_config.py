@@ -13,6 +13,10 @@ ARCHITECTURES = {
 }
 
 
+# Half precision is served as bf16: as small, and the one that CPUs compute in.
+DTYPES = {"bfloat16": "bf16", "float16": "bf16", "float32": "fp32"}
+
+
 class UnsupportedModel(ValueError):
     """The model folder asks for something that the torch engine does not do."""
 
@@ -33,7 +37,7 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of one Llama-architecture model."""
+    """The shape of one Llama-architecture model; `dtype` is `bf16` or `fp32`, as its weights."""
 
     architecture: str
     vocab_size: int
@@ -55,6 +59,7 @@ class ModelConfig:
     sliding_window: int | None = None
     eos_token_ids: tuple[int, ...] = ()
     bos_token_id: int | None = None
+    dtype: str = "fp32"
 
     @classmethod
     def load(cls, folder: Path) -> "ModelConfig":
@@ -71,7 +76,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelConfig":
-        """Translate the fields of a `config.json`, old (`rope_scaling`) or new (`rope_parameters`)."""
+        """Read a `config.json`'s fields, old style (`rope_scaling`) or new (`rope_parameters`)."""
         names = raw.get("architectures") or ["(none)"]
         architecture = ARCHITECTURES.get(names[0])
         if architecture is None:
@@ -79,7 +84,11 @@ class ModelConfig:
                 f"config.json: architectures is {names[0]!r}; supported: {', '.join(ARCHITECTURES)}"
             )
         if raw.get("hidden_act", "silu") not in ("silu", "swish"):
-            raise UnsupportedModel(f"config.json: hidden_act is {raw['hidden_act']!r}; supported: silu")
+            raise UnsupportedModel(
+                f"config.json: hidden_act is {raw['hidden_act']!r}; supported: silu"
+            )
+        if raw.get("quantization_config"):
+            raise UnsupportedModel("config.json: quantization_config; supported: plain weights")
         attention_bias = bool(raw.get("attention_bias", False))
         n_heads = int(raw["num_attention_heads"])
         rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
@@ -104,10 +113,13 @@ class ModelConfig:
             sliding_window=_sliding_window(architecture, raw),
             eos_token_ids=_token_ids(raw.get("eos_token_id")),
             bos_token_id=raw.get("bos_token_id"),
+            dtype=_dtype(raw),
         )
 
 
 def _rope_scaling(rope: dict[str, Any]) -> RopeScaling:
+    if float(rope.get("partial_rotary_factor") or 1.0) != 1.0:
+        raise UnsupportedModel("config.json: partial_rotary_factor is not 1; supported: 1")
     kind = str(rope.get("rope_type") or rope.get("type") or "default")
     if kind == "default":
         return RopeScaling()
@@ -121,7 +133,9 @@ def _rope_scaling(rope: dict[str, Any]) -> RopeScaling:
             high_freq_factor=float(rope["high_freq_factor"]),
             original_max_positions=int(rope["original_max_position_embeddings"]),
         )
-    raise UnsupportedModel(f"config.json: rope type is {kind!r}; supported: default, linear, llama3")
+    raise UnsupportedModel(
+        f"config.json: rope type is {kind!r}; supported: default, linear, llama3"
+    )
 
 
 def _sliding_window(architecture: str, raw: dict[str, Any]) -> int | None:
@@ -132,7 +146,9 @@ def _sliding_window(architecture: str, raw: dict[str, Any]) -> int | None:
     if architecture.startswith("qwen"):
         if not raw.get("use_sliding_window", False):
             return None
-        raise UnsupportedModel("config.json: use_sliding_window is true; supported for Mistral only")
+        raise UnsupportedModel(
+            "config.json: use_sliding_window is true; supported for Mistral only"
+        )
     return int(window)
 
 
@@ -140,3 +156,10 @@ def _token_ids(value: int | list[int] | None) -> tuple[int, ...]:
     if value is None:
         return ()
     return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _dtype(raw: dict[str, Any]) -> str:
+    name = str(raw.get("dtype") or raw.get("torch_dtype") or "float32")
+    if name not in DTYPES:
+        raise UnsupportedModel(f"config.json: dtype is {name!r}; supported: {', '.join(DTYPES)}")
+    return DTYPES[name]

@@ -1,0 +1,137 @@
+"""A torch engine from a model folder: load, warm up, then turn steps, all on one thread."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from weir_inference.adapters.engines.torch.checkpoint import load_model
+from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE, KVCache, block_bytes
+from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.model_runner import ModelRunner
+from weir_inference.adapters.model_folder import model_folder
+from weir_inference.core.engine import ModelDescription
+from weir_inference.core.engine_loop import EngineLoop
+from weir_inference.core.scheduler import Limits, Scheduler
+from weir_kit.clock import Clock
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class TorchSettings:
+    """How to run a model.
+
+    `device`: auto, cpu or cuda; `dtype`: auto, bf16 or fp32; `threads`: 0 for torch's choice.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    kv_mb: int = 256
+    max_running: int = 32
+    max_queued: int = 256
+    step_tokens: int = 1024
+
+
+class KVCacheTooSmall(ValueError):
+    """The memory for keys and values does not hold a single block."""
+
+
+@asynccontextmanager
+async def open_torch_engine(
+    name: str, source: str, settings: TorchSettings, clock: Clock
+) -> AsyncIterator[EngineLoop]:
+    """The engine of the model at `source`, a folder or hub id; ready on entering, stopped after.
+
+    Raises `ModelFolderNotFound`, `UnsupportedModel`, `BadCheckpoint`, `KVCacheTooSmall`.
+    """
+    event_loop = asyncio.get_running_loop()
+    began_s = clock.monotonic_s()
+    folder = await asyncio.to_thread(model_folder, source)
+    config = ModelConfig.load(folder)
+    dtype = config.dtype if settings.dtype == "auto" else settings.dtype
+    limits = limits_of(config, settings, DTYPES[dtype])
+    with ThreadPoolExecutor(1, thread_name_prefix=f"engine-{name}") as thread:
+        runner = await event_loop.run_in_executor(
+            thread, load_runner, folder, config, settings, DTYPES[dtype], limits.n_blocks
+        )
+        model = ModelDescription(
+            name=name,
+            engine="torch",
+            architecture=config.architecture,
+            context_tokens=limits.context_tokens,
+            vocab_size=config.vocab_size,
+            parameters=sum(parameter.numel() for parameter in runner.model.parameters()),
+            dtype=dtype,
+            loaded_at_s=clock.now_s(),
+        )
+        engine = EngineLoop(model, Scheduler(limits, config.eos_token_ids), runner, clock)
+        turning = event_loop.run_in_executor(thread, engine.run)
+        log.info(
+            "model %s ready in %.1f s: %s, %.1f M parameters, %s, %d KV blocks",
+            name,
+            clock.monotonic_s() - began_s,
+            config.architecture,
+            model.parameters / 1e6,
+            dtype,
+            limits.n_blocks,
+        )
+        try:
+            yield engine
+        finally:
+            engine.stop()
+            await turning
+
+
+def limits_of(config: ModelConfig, settings: TorchSettings, dtype: torch.dtype) -> Limits:
+    """The scheduler's bounds; a cache smaller than the model's context shortens what is served."""
+    one_block = block_bytes(config, dtype)
+    n_blocks = settings.kv_mb * 2**20 // one_block
+    if n_blocks == 0:
+        raise KVCacheTooSmall(
+            f"{settings.kv_mb} MB of KV cache hold no block: one takes {one_block / 2**20:.1f} MB"
+        )
+    context_tokens = min(config.max_positions, n_blocks * BLOCK_SIZE)
+    if context_tokens < config.max_positions:
+        log.warning(
+            "the KV cache of %d MB holds %d tokens: fewer than the model's context of %d",
+            settings.kv_mb,
+            context_tokens,
+            config.max_positions,
+        )
+    return Limits(
+        n_blocks=n_blocks,
+        block_size=BLOCK_SIZE,
+        context_tokens=context_tokens,
+        max_running=settings.max_running,
+        max_queued=settings.max_queued,
+        step_tokens=settings.step_tokens,
+    )
+
+
+def load_runner(
+    folder: Path, config: ModelConfig, settings: TorchSettings, dtype: torch.dtype, n_blocks: int
+) -> ModelRunner:
+    """A warm runner. Called on the engine's thread, which alone uses torch from then on."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = torch.device(device_of(settings.device))
+    model = load_model(folder, config, dtype, device)
+    runner = ModelRunner(model, KVCache(config, n_blocks, dtype, device), device)
+    runner.warm_up()
+    return runner
+
+
+def device_of(wish: str) -> str:
+    """`auto` is CUDA where there is a GPU."""
+    if wish != "auto":
+        return wish
+    return "cuda" if torch.cuda.is_available() else "cpu"
