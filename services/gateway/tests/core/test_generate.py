@@ -141,7 +141,7 @@ async def test_what_does_not_fit_the_context_is_refused(
     world.context_tokens = context_tokens
     with pytest.raises(ContextLengthExceeded, match=f"{context_tokens} tokens") as caught:
         await world.run(max_output_tokens=asked)
-    assert caught.value.field == "max_output_tokens"
+    assert caught.value.field == ("max_output_tokens" if asked else "messages")
     assert world.holds == {}
     await world.closings.drain()
 

@@ -24,8 +24,8 @@ class Checkpoints:
 
     def released_tokens(self, screened_chars: int) -> int:
         """Tokens released, now that the first `screened_chars` characters are decided."""
-        assert self.screened_chars <= screened_chars <= self._decoded_chars
-        self.screened_chars = screened_chars
-        while self._waiting and self._waiting[0][0] <= screened_chars:
+        # A peer's number: never believed to go back, or beyond what it was given.
+        self.screened_chars = max(self.screened_chars, min(screened_chars, self._decoded_chars))
+        while self._waiting and self._waiting[0][0] <= self.screened_chars:
             self._released_tokens = self._waiting.popleft()[1]
         return self._released_tokens

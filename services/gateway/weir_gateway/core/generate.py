@@ -15,7 +15,7 @@ from weir_gateway.core.call import (
 )
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
-from weir_gateway.core.limits import check
+from weir_gateway.core.limits import check, input_field
 from weir_gateway.core.models import Models
 from weir_gateway.core.ports import Ports
 from weir_gateway.core.run import Run
@@ -123,6 +123,6 @@ def _output_tokens_max(call: Call, input_tokens: int, context_tokens: int) -> in
         raise ContextLengthExceeded(
             f"the model's context is {context_tokens} tokens; the input has {input_tokens} and "
             f"{wanted or 'at least 1'} are asked for as output",
-            field="max_output_tokens",
+            field="max_output_tokens" if wanted else input_field(call.input),
         )
     return wanted or min(DEFAULT_OUTPUT_TOKENS_MAX, left)

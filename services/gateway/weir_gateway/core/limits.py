@@ -64,6 +64,11 @@ def check_input(text: Input) -> None:
         )
 
 
+def input_field(text: Input) -> str:
+    """What the input's field is called: `prompt` or `messages`."""
+    return "prompt" if isinstance(text, str) else "messages"
+
+
 def check_sampling(sampling: Sampling) -> None:
     """Ranges; comparisons are written so that NaN fails them."""
     if sampling.temperature is not None:

@@ -199,3 +199,11 @@ class Ports:
     tokenizer: Tokenizer
     inference: Inference
     billing: Billing
+
+
+class Readiness(Protocol):
+    """Whether the peers are there."""
+
+    async def peers(self) -> dict[str, bool]:
+        """Which peers serve, by name; answers within about a second."""
+        ...

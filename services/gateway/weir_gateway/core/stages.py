@@ -55,35 +55,33 @@ async def decode(
     deltas: AsyncGenerator[Delta, None], opening: AbstractAsyncContextManager[Decoder]
 ) -> AsyncGenerator[Text, None]:
     """Token ids to text, up to the end or a stop string. The last text has its `finish` set."""
-    async with opening as decoder:
-        text = None
-        async with aclosing(deltas):
-            async for delta in deltas:
-                text = await _decoded(decoder, delta)
-                if text.finish is not None:
-                    break
-                yield text
-        # The source is closed by now: on a stop string the engine is cancelled before this goes on.
-        if text is None or text.finish is None:
-            raise Internal("the engine's stream ended before the generation did")
-        yield text
+    text = None
+    async with opening as decoder, aclosing(deltas):
+        async for delta in deltas:
+            text = await _decoded(decoder, delta)
+            if text.finish is not None:
+                break
+            yield text
+    # The source is closed by now: on a stop string the engine is cancelled before this goes on.
+    if text is None or text.finish is None:
+        raise Internal("the engine's stream ended before the generation did")
+    yield text
 
 
 async def screen(
     texts: AsyncGenerator[Text, None], opening: AbstractAsyncContextManager[Screener]
 ) -> AsyncGenerator[Piece, None]:
     """Text to released text, up to the end or a blocking rule. The last has its `finish` set."""
-    async with opening as screener:
-        checkpoints = Checkpoints()
-        piece = None
-        async with aclosing(texts):
-            async for text in texts:
-                piece = await _screened(screener, checkpoints, text)
-                if piece.finish is not None:
-                    break
-                yield piece
-        assert piece is not None and piece.finish is not None  # decode's promise
-        yield piece
+    checkpoints = Checkpoints()
+    piece = None
+    async with opening as screener, aclosing(texts):
+        async for text in texts:
+            piece = await _screened(screener, checkpoints, text)
+            if piece.finish is not None:
+                break
+            yield piece
+    assert piece is not None and piece.finish is not None  # decode's promise
+    yield piece
 
 
 async def _read(

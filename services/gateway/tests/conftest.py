@@ -1,0 +1,301 @@
+"""A small house: servicers of the four peers, real on the wire and simple behind it.
+
+One token is one character; a token costs one nano. The gateway opens over them as in production.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+
+from weir_contracts.billing.v1 import billing_pb2, billing_pb2_grpc
+from weir_contracts.common.v1.finding_pb2 import ACTION_REDACT, Finding
+from weir_contracts.common.v1.money_pb2 import Money
+from weir_contracts.common.v1.usage_pb2 import TokenUsage
+from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
+from weir_contracts.policy.v1 import policy_pb2, policy_pb2_grpc
+from weir_contracts.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
+from weir_gateway.config import Config
+from weir_gateway.service import open_service
+from weir_kit.errors import InvalidApiKey, WeirError
+from weir_kit.health import Health
+from weir_kit.local import local_channel
+from weir_kit.metadata import value_of
+from weir_kit.service import Servicer
+
+KEY = "weir_sk_test"
+TEXT = "Once upon a time."
+
+
+@dataclass
+class House:
+    """What the peers do, and what they saw. An error in `errors` is raised by the RPC of that name."""
+
+    text: str = TEXT
+    context_tokens: int = 512
+    errors: dict[str, WeirError] = field(default_factory=dict)
+    redact_input: str = ""
+    allowed_models: tuple[str, ...] = ()
+    hold_at: int | None = None  # the engine stops before this token until `go` is set
+    fail_at: int | None = None  # the engine raises `errors["token"]` at this token
+
+    settled: list[TokenUsage] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    records: list[policy_pb2.RecordRequest] = field(default_factory=list)
+    generated: list[inference_pb2.GenerateRequest] = field(default_factory=list)
+    decoder_options: list[tokenizer_pb2.DecodeStreamOptions] = field(default_factory=list)
+    reserved: list[billing_pb2.ReserveRequest] = field(default_factory=list)
+    encoded: list[tokenizer_pb2.EncodeRequest] = field(default_factory=list)
+    engines: int = 0
+
+    def __post_init__(self) -> None:
+        self.go = asyncio.Event()
+        self.changed = asyncio.Condition()
+
+    def fail(self, rpc: str) -> None:
+        if rpc in self.errors:
+            raise self.errors[rpc]
+
+    async def notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, true: Any) -> None:
+        """Wait until `true()`; every RPC of the house looks again."""
+        async with self.changed, asyncio.timeout(5):
+            await self.changed.wait_for(true)
+
+
+class PolicyRoom(policy_pb2_grpc.PolicyServiceServicer):
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def Admit(self, request: Any, context: Any) -> Any:
+        self.house.fail("Admit")
+        if request.api_key != KEY:
+            raise InvalidApiKey("the key is not known")
+        response = policy_pb2.AdmitResponse(
+            admission=f"jwt:{request.request_id}",
+            principal=policy_pb2.Principal(tenant_id="acme", project_id="web", key_id="key_1"),
+            rate_limit=policy_pb2.RateLimit(limit=60, remaining=59, reset_s=1.0),
+            allowed_models=self.house.allowed_models,
+        )
+        if self.house.redact_input:
+            response.redacted_text = self.house.redact_input
+            response.findings.add(rule="email", action=ACTION_REDACT, where="input", start=0, end=3)
+        return response
+
+    async def Screen(self, requests: Any, context: Any) -> Any:
+        text, released = "", 0
+        async for request in requests:
+            if request.WhichOneof("message") == "opening":
+                assert request.opening.principal.tenant_id == "acme"
+                continue
+            text += request.text
+            if (at := text.find("BOOM")) >= 0:
+                yield policy_pb2.ScreenResponse(
+                    text=text[released:at], screened_chars=at, blocked_by="boom"
+                )
+                return
+            out, released = text[released:], len(text)
+            out = out.replace("@", "*")
+            found = [Finding(rule="at", action=ACTION_REDACT, where="output")] * out.count("*")
+            yield policy_pb2.ScreenResponse(text=out, screened_chars=released, findings=found)
+        yield policy_pb2.ScreenResponse(screened_chars=released)
+
+    async def Record(self, request: Any, context: Any) -> Any:
+        self.house.records.append(request)
+        await self.house.notify()
+        return policy_pb2.RecordResponse(sequence=len(self.house.records))
+
+
+class TokenizerRoom(tokenizer_pb2_grpc.TokenizerServiceServicer):
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def Encode(self, request: Any, context: Any) -> Any:
+        self.house.fail("Encode")
+        self.house.encoded.append(request)
+        ids = tokenizer_pb2.TokenIds(ids=map(ord, _input_text(request)))
+        return tokenizer_pb2.EncodeResponse(sequences=[ids])
+
+    async def CountTokens(self, request: Any, context: Any) -> Any:
+        return tokenizer_pb2.CountTokensResponse(counts=[len(_input_text(request))])
+
+    async def DecodeStream(self, requests: Any, context: Any) -> Any:
+        text, stops, emitted = "", [], 0
+        async for request in requests:
+            if request.WhichOneof("message") == "options":
+                self.house.decoder_options.append(request.options)
+                stops = list(request.options.stop)
+                continue
+            self.house.fail("DecodeStream")
+            text += "".join(map(chr, request.tokens.ids))
+            for stop in stops:
+                if (at := text.find(stop)) >= 0:
+                    yield tokenizer_pb2.DecodeStreamResponse(
+                        text=text[emitted:at], decoded_tokens=max(at, emitted), stop=stop
+                    )
+                    return
+            upto = max(emitted, len(text) - max(map(len, stops), default=1) + 1)
+            out, emitted = text[emitted:upto], upto
+            yield tokenizer_pb2.DecodeStreamResponse(text=out, decoded_tokens=emitted)
+        yield tokenizer_pb2.DecodeStreamResponse(text=text[emitted:], decoded_tokens=len(text))
+
+
+class InferenceRoom(inference_pb2_grpc.InferenceServiceServicer):
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def Generate(self, request: Any, context: Any) -> Any:
+        house = self.house
+        house.generated.append(request)
+        house.fail("Generate")
+        assert value_of(context, "weir-admission") == f"jwt:{request.request_id}"
+        inputs = len(request.prompt_token_ids)
+        house.engines += 1
+        await house.notify()
+        try:
+            usage = TokenUsage(input_tokens=inputs)
+            started = inference_pb2.GenerationStarted(queue_ms=0.1)
+            yield inference_pb2.GenerateResponse(started=started, usage=usage)
+            text = house.text[: request.max_output_tokens]
+            for place, character in enumerate(text):
+                if place == house.hold_at:
+                    await house.go.wait()
+                if place == house.fail_at:
+                    house.fail("token")
+                usage = TokenUsage(input_tokens=inputs, output_tokens=place + 1)
+                delta = inference_pb2.GenerationDelta(token_ids=[ord(character)])
+                yield inference_pb2.GenerateResponse(delta=delta, usage=usage)
+                await asyncio.sleep(0)
+            whole = len(text) == len(house.text)
+            reason = (
+                inference_pb2.FINISH_REASON_STOP if whole else inference_pb2.FINISH_REASON_LENGTH
+            )
+            finished = inference_pb2.GenerationFinished(reason=reason)
+            yield inference_pb2.GenerateResponse(finished=finished, usage=usage)
+        finally:
+            house.engines -= 1
+            await house.notify()
+
+
+class RepositoryRoom(inference_pb2_grpc.ModelRepositoryServiceServicer):
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def ListModels(self, request: Any, context: Any) -> Any:
+        self.house.fail("ListModels")
+        models = [
+            inference_pb2.Model(
+                name=name, context_tokens=self.house.context_tokens, loaded_at_s=1_700_000_000
+            )
+            for name in ("tales", "group/rhymes")
+        ]
+        return inference_pb2.ListModelsResponse(models=models)
+
+
+class BillingRoom(billing_pb2_grpc.BillingServiceServicer):
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def Reserve(self, request: Any, context: Any) -> Any:
+        self.house.fail("Reserve")
+        assert value_of(context, "weir-admission") == f"jwt:{request.request_id}"
+        self.house.reserved.append(request)
+        hold = billing_pb2.Hold(state=billing_pb2.HOLD_STATE_HELD)
+        return billing_pb2.ReserveResponse(hold=hold)
+
+    async def Settle(self, request: Any, context: Any) -> Any:
+        self.house.fail("Settle")
+        assert value_of(context, "weir-admission") == f"jwt:{request.request_id}"
+        self.house.settled.append(request.usage)
+        await self.house.notify()
+        nanos = request.usage.input_tokens + request.usage.output_tokens
+        return billing_pb2.SettleResponse(charged=Money(nanos=nanos, currency_code="USD"))
+
+    async def Release(self, request: Any, context: Any) -> Any:
+        self.house.released.append(request.request_id)
+        await self.house.notify()
+        return billing_pb2.ReleaseResponse()
+
+
+@dataclass
+class Gateway:
+    """A gateway that is open: its HTTP address and a channel to its gRPC services."""
+
+    url: str
+    channel: grpc.aio.Channel
+
+
+@pytest.fixture
+def house() -> House:
+    """The peers, where everything works."""
+    return House()
+
+
+@pytest.fixture
+def peers(house: House) -> "LocalPeers":
+    """Channels to the peers."""
+    return LocalPeers(house)
+
+
+class LocalPeers:
+    """`weir_kit.service.Peers` over one local channel."""
+
+    def __init__(self, house: House) -> None:
+        self._channel = local_channel(
+            _servicer("policy.v1.PolicyService", policy_pb2_grpc, PolicyRoom(house)),
+            _servicer("tokenizer.v1.TokenizerService", tokenizer_pb2_grpc, TokenizerRoom(house)),
+            _servicer("inference.v1.InferenceService", inference_pb2_grpc, InferenceRoom(house)),
+            _servicer(
+                "inference.v1.ModelRepositoryService", inference_pb2_grpc, RepositoryRoom(house)
+            ),
+            _servicer("billing.v1.BillingService", billing_pb2_grpc, BillingRoom(house)),
+            Health().servicer,
+        )
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        return self._channel
+
+
+@pytest.fixture
+async def gateway(peers: LocalPeers) -> AsyncIterator[Gateway]:
+    """The gateway, opened over the peers."""
+    async with opened(peers) as open_gateway:
+        yield open_gateway
+
+
+@pytest.fixture
+def open_gateway() -> Any:
+    """`opened`, for tests that need a gateway of their own."""
+    return opened
+
+
+@asynccontextmanager
+async def opened(peers: Any, timeout_s: float = 20.0) -> AsyncIterator[Gateway]:
+    """A gateway over `peers`."""
+    addresses: list[str] = []
+    config = Config(http_listen=("127.0.0.1", 0), request_timeout_s=timeout_s)
+    async with (
+        open_service(config, peers, announce=addresses.append) as service,
+        local_channel(*service.servicers) as channel,
+    ):
+        yield Gateway(f"http://{addresses[0]}", channel)
+
+
+def _servicer(name: str, module: Any, implementation: Any) -> Servicer:
+    short = name.rpartition(".")[2]
+    return Servicer(
+        f"weir.{name}", implementation, getattr(module, f"add_{short}Servicer_to_server")
+    )
+
+
+def _input_text(request: Any) -> str:
+    if request.WhichOneof("input") == "chat":
+        return "\n".join(message.content for message in request.chat.messages)
+    return str(request.texts.texts[0])

@@ -1,0 +1,1 @@
+"""The gateway's peers, behind core's ports."""

@@ -1,0 +1,52 @@
+"""Billing, over its channel."""
+
+import grpc
+
+from weir_contracts.billing.v1 import billing_pb2, billing_pb2_grpc
+from weir_gateway.core.call import Call, Money, Prompt, Usage
+from weir_gateway.core.ports import Admission
+from weir_gateway.translation import money_of_proto, usage_to_proto
+from weir_kit.admission import METADATA_KEY
+from weir_kit.status import raising_weir_errors
+
+
+class BillingPeer:
+    """The port `Billing`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = billing_pb2_grpc.BillingServiceStub(channel)
+
+    async def reserve(
+        self, call: Call, admission: Admission, prompt: Prompt, ttl_s: int, timeout_s: float
+    ) -> bool:
+        request = billing_pb2.ReserveRequest(
+            request_id=call.request_id,
+            model=call.model,
+            input_tokens=len(prompt.token_ids),
+            max_output_tokens=prompt.max_output_tokens,
+            ttl_s=ttl_s,
+        )
+        with raising_weir_errors():
+            response = await self._stub.Reserve(
+                request, timeout=timeout_s, metadata=_metadata(admission)
+            )
+        return response.hold.state == billing_pb2.HOLD_STATE_HELD
+
+    async def settle(
+        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+    ) -> Money:
+        request = billing_pb2.SettleRequest(request_id=request_id, usage=usage_to_proto(usage))
+        with raising_weir_errors():
+            response = await self._stub.Settle(
+                request, timeout=timeout_s, metadata=_metadata(admission)
+            )
+        return money_of_proto(response.charged)
+
+    async def release(self, request_id: str, admission: Admission, timeout_s: float) -> None:
+        request = billing_pb2.ReleaseRequest(request_id=request_id)
+        with raising_weir_errors():
+            await self._stub.Release(request, timeout=timeout_s, metadata=_metadata(admission))
+
+
+def _metadata(admission: Admission) -> tuple[tuple[str, str], ...]:
+    return ((METADATA_KEY, admission.token),)

@@ -1,0 +1,168 @@
+"""`weir.gateway.v1.GenerationService`."""
+
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from weir_contracts.gateway.v1 import generation_pb2 as pb
+from weir_contracts.gateway.v1 import generation_pb2_grpc
+from weir_gateway.core.call import Call, Input, Outcome, Piece, Sampling, Started
+from weir_gateway.core.catalogue import Catalogue
+from weir_gateway.core.generate import Generation
+from weir_gateway.rpc.bearer import bearer_key
+from weir_gateway.rpc.tracing import call_attributes, outcome_attributes
+from weir_gateway.translation import (
+    FINISH_REASONS,
+    chat_of_proto,
+    findings_to_proto,
+    money_to_proto,
+    usage_to_proto,
+)
+from weir_kit import telemetry
+from weir_kit.errors import InvalidArgument, WeirError
+from weir_kit.ids import Ids
+from weir_kit.metadata import value_of
+
+# Core's names of fields, as this wire has them.
+SPEC_FIELDS = {
+    "model": "spec.model",
+    "messages": "spec.chat.messages",
+    "prompt": "spec.prompt",
+    "max_output_tokens": "spec.max_output_tokens",
+    "temperature": "spec.sampling.temperature",
+    "top_p": "spec.sampling.top_p",
+    "top_k": "spec.sampling.top_k",
+    "seed": "spec.sampling.seed",
+    "stop": "spec.stop",
+}
+
+
+class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
+    """Generates for gRPC clients, within `timeout_s` or the client's deadline if that is sooner."""
+
+    def __init__(
+        self, generation: Generation, catalogue: Catalogue, ids: Ids, timeout_s: float
+    ) -> None:
+        self._generation = generation
+        self._catalogue = catalogue
+        self._ids = ids
+        self._timeout_s = timeout_s
+
+    async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
+        call = self._call(request, context, streamed=False)
+        with (
+            naming_fields(SPEC_FIELDS),
+            telemetry.span("generate", **call_attributes(call)) as span,
+        ):
+            completion = await self._generation.complete(call)
+            span.annotate(**outcome_attributes(completion.outcome))
+        return pb.GenerateResponse(
+            request_id=call.request_id,
+            model=call.model,
+            text=completion.text,
+            result=_result(completion.outcome),
+        )
+
+    async def StreamGenerate(  # type: ignore[override]  # it writes by itself, as grpc.aio allows
+        self, request: pb.StreamGenerateRequest, context: Any
+    ) -> None:
+        # Not an async generator: the span is around the whole, and a span may not hold a `yield`.
+        call = self._call(request, context, streamed=True)
+        with (
+            naming_fields(SPEC_FIELDS),
+            telemetry.span("generate", **call_attributes(call)) as span,
+        ):
+            async with aclosing(self._generation.generate(call)) as events:
+                async for event in events:
+                    if isinstance(event, Outcome):
+                        span.annotate(**outcome_attributes(event))
+                    await context.write(_event(call, event))
+
+    async def CountTokens(
+        self, request: pb.CountTokensRequest, context: Any
+    ) -> pb.CountTokensResponse:
+        key = api_key(context)
+        with naming_fields({"messages": "chat.messages"}):
+            count = await self._catalogue.count_tokens(key, request.model, _input(request))
+        return pb.CountTokensResponse(input_tokens=count)
+
+    def _call(
+        self,
+        request: pb.GenerateRequest | pb.StreamGenerateRequest,
+        context: Any,
+        *,
+        streamed: bool,
+    ) -> Call:
+        spec = request.spec
+        remaining_s = context.time_remaining()
+        return Call(
+            request_id=request.request_id or self._ids.new("req"),
+            api_key=api_key(context),
+            model=spec.model,
+            input=_input(spec),
+            timeout_s=self._timeout_s if remaining_s is None else min(self._timeout_s, remaining_s),
+            streamed=streamed,
+            max_output_tokens=spec.max_output_tokens
+            if spec.HasField("max_output_tokens")
+            else None,
+            sampling=_sampling(spec),
+            stop=tuple(spec.stop),
+            trace_id=telemetry.current_trace_id(),
+        )
+
+
+def api_key(context: Any) -> str:
+    """The key in the call's metadata. Raises `InvalidApiKey`."""
+    return bearer_key(value_of(context, "authorization"))
+
+
+@contextmanager
+def naming_fields(fields: dict[str, str]) -> Iterator[None]:
+    """An error that names a field of core's names the request's field: `messages[0].role` too."""
+    try:
+        yield
+    except WeirError as error:
+        if error.field is not None:
+            name, bracket, rest = error.field.partition("[")
+            error.field = fields.get(name, name) + bracket + rest
+        raise
+
+
+def _input(spec: pb.GenerationSpec | pb.CountTokensRequest) -> Input:
+    match spec.WhichOneof("input"):
+        case "chat":
+            return chat_of_proto(spec.chat)
+        case "prompt":
+            return spec.prompt
+    field = "spec.input" if isinstance(spec, pb.GenerationSpec) else "input"
+    raise InvalidArgument("set either chat or prompt", field=field)
+
+
+def _sampling(spec: pb.GenerationSpec) -> Sampling:
+    sampling = spec.sampling
+    return Sampling(
+        temperature=sampling.temperature if sampling.HasField("temperature") else None,
+        top_p=sampling.top_p if sampling.HasField("top_p") else None,
+        top_k=sampling.top_k if sampling.HasField("top_k") else None,
+        seed=sampling.seed if sampling.HasField("seed") else None,
+        ignore_eos=sampling.ignore_eos,
+    )
+
+
+def _event(call: Call, event: Started | Piece | Outcome) -> pb.StreamGenerateResponse:
+    match event:
+        case Piece():
+            return pb.StreamGenerateResponse(delta=pb.StreamDelta(text=event.text))
+        case Started():
+            started = pb.StreamStarted(request_id=call.request_id, model=call.model)
+            return pb.StreamGenerateResponse(started=started)
+    return pb.StreamGenerateResponse(finished=_result(event))
+
+
+def _result(outcome: Outcome) -> pb.GenerationResult:
+    return pb.GenerationResult(
+        finish_reason=FINISH_REASONS[outcome.finish],
+        usage=usage_to_proto(outcome.usage),
+        cost=money_to_proto(outcome.cost),
+        findings=findings_to_proto(outcome.findings),
+    )

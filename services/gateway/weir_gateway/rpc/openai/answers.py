@@ -1,0 +1,98 @@
+"""Answers in OpenAI's words, with one more field: `weir` says what the request cost."""
+
+import json
+from typing import Any
+
+from weir_gateway.core.call import Completion, Outcome, Usage
+from weir_gateway.core.ports import Model
+from weir_gateway.rpc.openai.shape import Json, Shape
+
+
+class Answers:
+    """The answers to one request: the same id, time and model in all."""
+
+    def __init__(
+        self, shape: Shape, request_id: str, model: str, created_s: int, *, include_usage: bool
+    ) -> None:
+        self._shape = shape
+        self._request_id = request_id
+        self._include_usage = include_usage
+        self._head = {"id": request_id, "created": created_s, "model": model}
+
+    def whole(self, completion: Completion) -> Json:
+        """The answer that is not streamed."""
+        choice = self._shape.whole(completion.text, completion.outcome.finish)
+        return {
+            "object": self._shape.whole_object,
+            **self._head,
+            "choices": [choice],
+            "usage": _usage(completion.outcome.usage),
+            "system_fingerprint": None,
+            "weir": self._extras(completion.outcome),
+        }
+
+    def opening(self) -> list[Json]:
+        """The chunks before any text."""
+        choice = self._shape.opening()
+        return [] if choice is None else [self._chunk(choice)]
+
+    def piece(self, text: str) -> Json:
+        """A chunk of text."""
+        return self._chunk(self._shape.piece(text))
+
+    def closing(self, outcome: Outcome) -> list[Json]:
+        """The chunks after the text; the last one says what the request cost."""
+        chunks = [self._chunk(self._shape.closing(outcome.finish))]
+        if self._include_usage:
+            chunks.append({**self._chunk(), "usage": _usage(outcome.usage)})
+        chunks[-1]["weir"] = self._extras(outcome)
+        return chunks
+
+    def _chunk(self, *choices: Json) -> Json:
+        chunk: Json = {"object": self._shape.chunk_object, **self._head, "choices": [*choices]}
+        if self._include_usage:
+            chunk["usage"] = None
+        return chunk
+
+    def _extras(self, outcome: Outcome) -> Json:
+        cost = outcome.cost
+        return {
+            "request_id": self._request_id,
+            "cost_nanos": None if cost is None else cost.nanos,
+            "currency": None if cost is None else cost.currency,
+            "findings": [
+                {
+                    "rule": finding.rule,
+                    "action": finding.action.value,
+                    "where": finding.where,
+                    "start": finding.start,
+                    "end": finding.end,
+                }
+                for finding in outcome.findings
+            ],
+        }
+
+
+def model_json(model: Model) -> Json:
+    """A model, with its context size as one more field."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created_at_s,
+        "owned_by": "weir",
+        "context_tokens": model.context_tokens,
+    }
+
+
+def to_json(content: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _usage(usage: Usage) -> Json:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+    }

@@ -1,0 +1,98 @@
+"""One HTTP request and its answer, on ASGI."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from weir_gateway.rpc.openai.answers import to_json
+from weir_kit.errors import InvalidArgument
+from weir_kit.telemetry import OpenSpan
+
+T = TypeVar("T")
+
+BODY_BYTES_MAX = 1 << 20
+BODY_TIMEOUT_S = 30.0
+
+
+class ClientGone(Exception):
+    """The client closed the connection before it had its answer."""
+
+
+class HttpCall:
+    """A request, and the means to answer it: once as JSON, or as a stream of events."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, span: OpenSpan
+    ) -> None:
+        self.request_id = request_id
+        self.span = span
+        self.path_params: Mapping[str, str] = scope.get("path_params", {})
+        self.headers = Headers(scope=scope)
+        self.status = 0  # 0: nothing was sent
+        self._receive = receive
+        self._send = send
+
+    async def body(self) -> bytes:
+        """The body. Raises `ClientGone`, and `InvalidArgument` if it is too large or slow."""
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > BODY_BYTES_MAX:
+                        raise InvalidArgument(f"the body has more than {BODY_BYTES_MAX} bytes")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise InvalidArgument(f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
+        return b"".join(parts)
+
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, cancelled as soon as the client goes away: then raises `ClientGone`."""
+        working = asyncio.create_task(work)
+        watching = asyncio.create_task(self._disconnected())
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ClientGone
+            return working.result()
+        finally:
+            working.cancel()
+            watching.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
+
+    async def answer(
+        self, status: int, content: Any, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with JSON."""
+        body = to_json(content)
+        length = {"content-length": str(len(body))}
+        await self._start(status, "application/json", {**(headers or {}), **length})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_events(self, headers: Mapping[str, str]) -> None:
+        """Begin a stream of server-sent events."""
+        unbuffered = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        await self._start(200, "text/event-stream; charset=utf-8", {**headers, **unbuffered})
+
+    async def emit(self, *events: bytes, last: bool = False) -> None:
+        """Send events, each with one line of data."""
+        body = b"".join(b"data: %b\n\n" % event for event in events)
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def _start(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
+        assert self.status == 0
+        self.status = status
+        every = {"content-type": content_type, "x-request-id": self.request_id, **headers}
+        raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in every.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,32 @@
+"""What spans say about a generation (OpenTelemetry's GenAI conventions). Never content."""
+
+from weir_gateway.core.call import Call, Outcome
+from weir_kit.spans import REQUEST_ID_ATTRIBUTE, Attribute
+
+
+def call_attributes(call: Call) -> dict[str, Attribute]:
+    """What is known at the start."""
+    attributes: dict[str, Attribute | None] = {
+        REQUEST_ID_ATTRIBUTE: call.request_id,
+        "gen_ai.operation.name": "text_completion" if isinstance(call.input, str) else "chat",
+        "gen_ai.provider.name": "weir",
+        "gen_ai.request.model": call.model,
+        "gen_ai.request.max_tokens": call.max_output_tokens,
+        "gen_ai.request.temperature": call.sampling.temperature,
+        "gen_ai.request.top_p": call.sampling.top_p,
+        "gen_ai.request.top_k": call.sampling.top_k,
+    }
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def outcome_attributes(outcome: Outcome) -> dict[str, Attribute]:
+    """What is known at the end."""
+    attributes: dict[str, Attribute] = {
+        "gen_ai.usage.input_tokens": outcome.usage.input_tokens,
+        "gen_ai.usage.output_tokens": outcome.usage.output_tokens,
+        "gen_ai.response.finish_reasons": outcome.finish.value,
+        "weir.findings": len(outcome.findings),
+    }
+    if outcome.cost is not None:
+        attributes["weir.cost_nanos"] = outcome.cost.nanos
+    return attributes
