@@ -22,6 +22,14 @@ def test_a_token_without_text_is_released_at_once() -> None:
     assert checkpoints.released_tokens(0) == 1
 
 
+def test_a_peer_that_counts_wrongly_releases_no_more_than_it_was_given() -> None:
+    checkpoints = Checkpoints()
+    checkpoints.add("once", 1)
+    assert checkpoints.released_tokens(99) == 1
+    checkpoints.add(" upon", 2)
+    assert checkpoints.released_tokens(0) == 1
+
+
 @given(st.lists(st.tuples(st.text(max_size=4), st.integers(0, 3)), max_size=20), st.data())
 def test_released_tokens_are_the_newest_checkpoint_that_is_screened(
     steps: list[tuple[str, int]], data: st.DataObject
