@@ -1,0 +1,1 @@
+"""The commands of `weir`, one noun a file."""

@@ -1,0 +1,59 @@
+"""The `weir` command: the menu, and how commands end."""
+
+import sys
+import traceback
+
+import typer
+
+from weir_cli.commands import billing, chat, demo, doctor, keys, models, trace, up
+from weir_cli.failure import Failure
+from weir_cli.screen import err
+from weir_cli.stack.home import home_of
+from weir_kit.errors import WeirError
+
+app = typer.Typer(
+    help="Weir: models as a service, with every token governed, measured and traceable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up.up)
+app.command()(demo.demo)
+app.command()(chat.chat)
+app.command()(models.models)
+app.add_typer(keys.app, name="keys")
+app.add_typer(billing.app, name="billing")
+app.command()(trace.trace)
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line. Whatever goes wrong is one line on stderr and exit code 1."""
+    try:
+        app()
+    except Failure as failure:
+        _end(str(failure))
+    except WeirError as error:
+        _end(error.message)
+    except Exception as error:
+        _end(f"a fault of weir's own: {type(error).__name__}: {error}{_kept_traceback()}")
+
+
+def _end(message: str) -> None:
+    err.print(f"weir: {message}", style="red", markup=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _kept_traceback() -> str:
+    """Write the traceback where a report can find it; how to say so."""
+    log = home_of().logs / "weir.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+    except OSError:
+        return ""
+    return f" (more in {log})"
+
+
+if __name__ == "__main__":
+    main()

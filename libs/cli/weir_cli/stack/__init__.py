@@ -1,0 +1,1 @@
+"""A whole Weir on this machine: PostgreSQL, Redis and the services, supervised."""
