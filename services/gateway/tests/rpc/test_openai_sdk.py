@@ -159,7 +159,6 @@ async def test_a_content_rule_ends_the_text(sdk: openai.AsyncOpenAI, house: Any)
         ),
         ("Generate", Unavailable("away"), openai.InternalServerError, 503, "unavailable"),
         ("Generate", DeadlineExceeded("late"), openai.InternalServerError, 504, "timeout"),
-        ("DecodeStream", Unavailable("away"), openai.InternalServerError, 503, "unavailable"),
     ],
 )
 async def test_errors_have_openai_s_status_and_code(
@@ -173,8 +172,6 @@ async def test_errors_have_openai_s_status_and_code(
     stream: bool,
 ) -> None:
     house.errors[rpc] = error
-    if rpc == "DecodeStream" and stream:
-        pytest.skip("by then the stream has begun")
     with pytest.raises(kind) as caught:
         await sdk.chat.completions.create(model="tales", messages=MESSAGES, stream=stream)
     assert caught.value.status_code == status
@@ -182,7 +179,7 @@ async def test_errors_have_openai_s_status_and_code(
     assert caught.value.request_id is not None and caught.value.request_id.startswith("req_")
     wanted = {429: "2", 503: "1"}.get(status)
     assert caught.value.response.headers.get("retry-after") == wanted
-    if rpc in ("Generate", "DecodeStream"):
+    if rpc == "Generate":
         await house.until(lambda: house.released)
 
 
@@ -196,6 +193,18 @@ async def test_a_wrong_key_is_401_and_an_unknown_model_404(gateway: Any) -> None
             await client.chat.completions.create(model="nosuch", messages=MESSAGES)
     assert unknown_model.value.code == "model_not_found"
     assert unknown_model.value.param == "model"
+
+
+async def test_an_error_before_the_first_text_is_free(sdk: openai.AsyncOpenAI, house: Any) -> None:
+    house.errors["DecodeStream"] = Unavailable("away")
+    with pytest.raises(openai.InternalServerError):
+        await sdk.chat.completions.create(model="tales", messages=MESSAGES)
+    with pytest.raises(openai.APIError, match="away"):  # as a status or, once begun, as an event
+        stream = await sdk.chat.completions.create(model="tales", messages=MESSAGES, stream=True)
+        _ = [chunk async for chunk in stream]
+    await house.until(lambda: len(house.released) == 2 and len(house.records) == 2)
+    assert house.settled == []
+    assert {record.outcome for record in house.records} == {"UNAVAILABLE"}
 
 
 async def test_an_error_after_the_first_text_ends_the_stream_with_an_error_event(
