@@ -105,7 +105,7 @@ def test_uniform_numbers_are_spread_evenly_over_seeds_and_positions() -> None:
     ):
         assert all(0 <= number < 1 for number in numbers)
         counts = torch.histc(torch.tensor(numbers), bins=20, min=0, max=1)
-        assert 130 < counts.min()
+        assert counts.min() > 130
         assert counts.max() < 270
 
 

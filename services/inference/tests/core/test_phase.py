@@ -4,7 +4,9 @@ from weir_inference.core.phase import Phase, phases_of
 from weir_inference.core.request import Ending, EndReason
 
 
-def ending(started_at_s: float | None, first_token_at_s: float | None, output_tokens: int) -> Ending:
+def ending(
+    started_at_s: float | None, first_token_at_s: float | None, output_tokens: int
+) -> Ending:
     return Ending(EndReason.STOP, 5, output_tokens, 1.0, started_at_s, first_token_at_s, 9.0)
 
 

@@ -1,0 +1,1 @@
+"""The gRPC servicers: proto to core and back."""
