@@ -6,6 +6,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _deadline_s: ContextVar[float | None] = ContextVar("weir_deadline_s", default=None)
+_slack_s: ContextVar[float] = ContextVar("weir_deadline_slack_s", default=0.0)
+
+# The client's clock starts earlier, and grpc-timeout is rounded up to two or three digits: the
+# client gives up, and its cancellation arrives, this much before the deadline as the server has it.
+SLACK_S = 0.02
+SLACK_SHARE = 0.01
 
 
 def remaining_s() -> float | None:
@@ -17,6 +23,13 @@ def remaining_s() -> float | None:
 def set_remaining(seconds: float) -> None:
     """The call that this task serves ends in `seconds`. For the server's own wrapper."""
     _deadline_s.set(time.monotonic() + seconds)
+    _slack_s.set(SLACK_S + SLACK_SHARE * seconds)
+
+
+def has_passed() -> bool:
+    """Whether a call that is cancelled now is so for being late, not by its client's wish."""
+    left_s = remaining_s()
+    return left_s is not None and left_s <= _slack_s.get()
 
 
 @contextmanager

@@ -69,8 +69,7 @@ class Inbound:
                 try:
                     answer = await self._answered(work, request, context, metadata, token)
                 except asyncio.CancelledError:
-                    late = deadline.remaining_s() == 0
-                    span.end("DEADLINE_EXCEEDED" if late else "CANCELLED")
+                    span.end("DEADLINE_EXCEEDED" if deadline.has_passed() else "CANCELLED")
                     raise
                 except Exception:
                     span.end(_status_name(context, "INTERNAL"))
