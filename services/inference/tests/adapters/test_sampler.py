@@ -5,13 +5,20 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from weir_inference.adapters.engines.torch.sampler import HEAD, sample, uniform
+from weir_inference.adapters.engines.torch import sampler
+from weir_inference.adapters.engines.torch.sampler import sample, uniform
 from weir_inference.core.request import Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.sequence import Sequence
 from weir_inference.core.step_plan import Slice
 
 N_DRAWS = 20_000
+
+
+@pytest.fixture(autouse=True)
+def narrow_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small vocabulary shows cuts inside the first width, the second and beyond."""
+    monkeypatch.setattr(sampler, "WIDTHS", (16, 64))
 
 
 def slice_of(sampling: Sampling, n_output: int = 0) -> Slice:
@@ -34,7 +41,7 @@ def wanted_distribution(logits: Tensor, sampling: Sampling) -> Tensor:
     return scores.softmax(-1)[0]
 
 
-@pytest.mark.parametrize("vocab", [50, 5 * HEAD])
+@pytest.mark.parametrize("vocab", [10, 50, 300])
 @pytest.mark.parametrize(
     ("temperature", "top_p", "top_k"),
     [
@@ -44,7 +51,7 @@ def wanted_distribution(logits: Tensor, sampling: Sampling) -> Tensor:
         (1.0, 1.0, 7),
         (1.3, 0.8, 20),
         (2.0, 0.999, 0),
-        (2.0, 0.9, 2 * HEAD),
+        (2.0, 0.9, 100),
         (1.0, 1.0, 10**6),
     ],
 )
@@ -77,9 +84,9 @@ def test_a_request_draws_the_same_whatever_runs_beside_it() -> None:
         Sampling(0.7, top_p=0.9, seed=2),
         Sampling(2.0, top_p=0.9999, seed=3),
         Sampling(1.5, top_k=5, seed=4),
-        Sampling(1.5, top_k=3 * HEAD, seed=5),
+        Sampling(1.5, top_k=200, seed=5),
     ] * 4
-    logits = torch.stack([random_logits(4 * HEAD, seed) for seed in range(len(choices))])
+    logits = torch.stack([random_logits(400, seed) for seed in range(len(choices))])
     slices = [slice_of(choice, n) for n, choice in enumerate(choices)]
     together = sample(logits, slices)
     alone = [sample(logits[n : n + 1], [one])[0] for n, one in enumerate(slices)]

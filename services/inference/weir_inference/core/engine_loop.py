@@ -30,6 +30,9 @@ from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailab
 
 log = logging.getLogger(__name__)
 
+# A caller's deadline cancels the call by the caller's clock: a little before ours says that it passed.
+DEADLINE_SLACK_S = 0.05
+
 
 class EngineLoop:
     """An `Engine` made of a scheduler and a runner.
@@ -81,7 +84,7 @@ class EngineLoop:
         """End a sequence now, if it has not ended: its blocks are free when this returns."""
         with self._changed:
             now_s, deadline_s = self._clock.monotonic_s(), sequence.request.deadline_s
-            late = deadline_s is not None and deadline_s <= now_s
+            late = deadline_s is not None and deadline_s - DEADLINE_SLACK_S <= now_s
             reason = EndReason.DEADLINE if late else EndReason.CANCELLED
             self._scheduler.end(sequence, reason, now_s)
             if self._owner_of(sequence) is not None:

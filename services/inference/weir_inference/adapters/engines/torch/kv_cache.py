@@ -1,5 +1,8 @@
 """Keys and values of all sequences, in pages."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +22,7 @@ class KVCache:
         self, config: ModelConfig, n_blocks: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (config.n_layers, 2, n_blocks, BLOCK_SIZE, config.n_kv_heads, config.head_dim)
-        # Zeros, not empty: padding that is masked out is still multiplied, and 0 · NaN is NaN. On a
-        # CPU the pages of a zero tensor cost no memory until they are written.
-        self.pages = torch.zeros(shape, dtype=dtype, device=device)
+        self.pages = _zeros(shape, dtype, device)
 
     def write(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
         """Store k, v [tokens, kv_heads, head_dim] at `slots` [tokens] int64."""
@@ -41,6 +42,18 @@ class KVCache:
             for part in (KEYS, VALUES)
         )
         return k, v
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, not just any memory: what is masked out is still multiplied, and 0 · NaN is NaN.
+
+    On a CPU they come from numpy, which asks the system for zero pages: those cost nothing until
+    they are written, where torch would write each of them now.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(n_bytes, dtype=np.uint8)).view(dtype).view(shape)
 
 
 def block_bytes(config: ModelConfig, dtype: torch.dtype) -> int:

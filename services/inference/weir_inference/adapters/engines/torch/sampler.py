@@ -14,7 +14,8 @@ from torch import Tensor
 
 from weir_inference.core.step_plan import Slice
 
-HEAD = 256  # the likeliest tokens, among which almost every cut lies: sorting a vocabulary is dear
+# How many of the likeliest tokens to look at for a cut, before all: sorting a vocabulary is dear.
+WIDTHS = (256, 4096)
 GOLDEN = 0x9E3779B97F4A7C15
 WORD = 2**64 - 1
 
@@ -89,22 +90,20 @@ def _draws(slices: Sequence[Slice], logits: Tensor) -> Draws:
 
 
 def _draw_cut(scaled: Tensor, draws: Draws) -> Tensor:
-    """Top-k, then top-p of what is left: in the head where the cut lies there, else in all."""
+    """Top-k, then top-p of what is left, among the likeliest tokens; more of them where too few."""
     vocab = scaled.shape[1]
-    values, ids = scaled.topk(min(HEAD, vocab), dim=-1)
-    covered = (values - scaled.logsumexp(-1, keepdim=True)).exp().sum(
-        -1, keepdim=True
-    ) >= draws.top_p
-    in_head = ((draws.top_k <= HEAD) | ((draws.top_k == vocab) & covered)).squeeze(1)
     tokens = torch.empty(scaled.shape[0], dtype=torch.int64, device=scaled.device)
-    if in_head.any():
-        tokens[in_head] = _draw_ranked(
-            values[in_head], ids[in_head], scaled[in_head], draws.of(in_head)
-        )
-    beyond = ~in_head
-    if beyond.any():
-        values, ids = scaled[beyond].sort(dim=-1, descending=True)
-        tokens[beyond] = _draw_ranked(values, ids, scaled[beyond], draws.of(beyond))
+    left = torch.arange(scaled.shape[0], device=scaled.device)
+    for width in (*(width for width in WIDTHS if width < vocab), vocab):
+        rows, mine = scaled[left], draws.of(left)
+        values, ids = rows.topk(width, dim=-1)
+        mass = (values - rows.logsumexp(-1, keepdim=True)).exp().sum(-1, keepdim=True)
+        enough = (mine.top_k <= width) | ((mine.top_k == vocab) & (mass >= mine.top_p))
+        here = enough.squeeze(1) | (width == vocab)
+        tokens[left[here]] = _draw_ranked(values[here], ids[here], rows[here], mine.of(here))
+        left = left[~here]
+        if not len(left):
+            break
     return tokens
 
 
