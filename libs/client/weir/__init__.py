@@ -1,1 +1,33 @@
-"""The Python SDK of Weir."""
+"""The Python SDK of Weir.
+
+    import weir
+
+    with weir.Client("127.0.0.1:50051", api_key="weir_sk_…") as client:
+        answer = client.generate("weir-tales", "Once upon a time", max_output_tokens=60)
+        print(answer.text, answer.usage.output_tokens, answer.cost_nanos)
+
+        with client.stream("weir-tales", [weir.Message("user", "Tell me a tale.")]) as stream:
+            for text in stream:
+                print(text, end="")
+
+`AsyncClient` is the same with `await` and `async`. Everything raises the errors in `weir.errors`.
+"""
+
+from weir import errors
+from weir.answers import Finding, FinishReason, Generation, Message, Model, Usage
+from weir.async_client import AsyncClient, AsyncTextStream
+from weir.client import Client, TextStream
+
+__all__ = [
+    "AsyncClient",
+    "AsyncTextStream",
+    "Client",
+    "Finding",
+    "FinishReason",
+    "Generation",
+    "Message",
+    "Model",
+    "TextStream",
+    "Usage",
+    "errors",
+]

@@ -1,0 +1,165 @@
+"""The asynchronous client."""
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+
+from weir.answers import Generation, Model, generation_of, models_of
+from weir.asking import (
+    CHANNEL_OPTIONS,
+    DEADLINE_S,
+    Input,
+    Options,
+    count_request,
+    metadata_of,
+    spec_of,
+)
+from weir.failures import raising_errors
+from weir.telling import Telling
+from weir_contracts.gateway.v1 import (
+    generation_pb2,
+    generation_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+)
+
+
+class AsyncTextStream:
+    """Text as it comes: iterate, inside `async with`. Leaving early cancels the generation.
+
+    `result` is the whole generation once the iteration has ended.
+    """
+
+    def __init__(self, call: Any, address: str) -> None:
+        self._call = call
+        self._address = address
+        self._telling = Telling()
+
+    @property
+    def request_id(self) -> str:
+        """The id that the request is known by; empty until it has started."""
+        return self._telling.request_id
+
+    @property
+    def result(self) -> Generation:
+        """The whole generation. Raises `RuntimeError` before the stream has ended."""
+        return self._telling.result
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while True:
+            with raising_errors(self._address):
+                event = await self._call.read()
+            if event is grpc.aio.EOF:
+                return
+            if text := self._telling.take(event):
+                yield text
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Stop the generation. What has come is charged."""
+        self._call.cancel()
+
+
+class AsyncClient:
+    """A client of the gateway's gRPC API, for one event loop: make it inside the loop.
+
+    `address` is `host:port`. `credentials` turn TLS on: `grpc.ssl_channel_credentials()`. Calls end
+    after `deadline_s` seconds at the latest, and raise the errors in `weir.errors`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        api_key: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._metadata = metadata_of(api_key)
+        self._address = address
+        self._deadline_s = deadline_s
+        self._channel = (
+            grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
+        )
+        self._generation: Any = generation_pb2_grpc.GenerationServiceStub(self._channel)
+        self._models: Any = model_pb2_grpc.ModelServiceStub(self._channel)
+
+    async def generate(
+        self,
+        model: str,
+        text: Input,
+        *,
+        request_id: str = "",
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generation:
+        """Continue a prompt or answer a conversation, at once.
+
+        `request_id` is an id of your own for the ledger and the trace: 1 to 64 letters, digits,
+        hyphens and underscores, never used before.
+        """
+        request = generation_pb2.GenerateRequest(
+            spec=spec_of(model, text, options), request_id=request_id
+        )
+        response = await self._call(self._generation.Generate, request, deadline_s)
+        return generation_of(response.request_id, response.model, response.text, response.result)
+
+    def stream(
+        self,
+        model: str,
+        text: Input,
+        *,
+        request_id: str = "",
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncTextStream:
+        """As `generate`, with the text as it comes: `async with client.stream(…) as stream`."""
+        request = generation_pb2.StreamGenerateRequest(
+            spec=spec_of(model, text, options), request_id=request_id
+        )
+        call = self._generation.StreamGenerate(
+            request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+        )
+        return AsyncTextStream(call, self._address)
+
+    async def count_tokens(
+        self, model: str, text: Input, *, deadline_s: float | None = None
+    ) -> int:
+        """How many prompt tokens `text` has for the model, free of charge."""
+        request = count_request(model, text)
+        response = await self._call(self._generation.CountTokens, request, deadline_s)
+        return int(response.input_tokens)
+
+    async def models(self, *, deadline_s: float | None = None) -> list[Model]:
+        """The models that the key may use, by name."""
+        request = model_pb2.ListModelsRequest()
+        return models_of(await self._call(self._models.ListModels, request, deadline_s))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(self, method: Any, request: Any, deadline_s: float | None) -> Any:
+        with raising_errors(self._address):
+            return await method(
+                request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+            )

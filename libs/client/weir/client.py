@@ -1,0 +1,157 @@
+"""The synchronous client."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+
+from weir.answers import Generation, Model, generation_of, models_of
+from weir.asking import (
+    CHANNEL_OPTIONS,
+    DEADLINE_S,
+    Input,
+    Options,
+    count_request,
+    metadata_of,
+    spec_of,
+)
+from weir.failures import raising_errors
+from weir.telling import Telling
+from weir_contracts.gateway.v1 import (
+    generation_pb2,
+    generation_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+)
+
+
+class TextStream:
+    """Text as it comes: iterate, inside `with`. Leaving early cancels the generation.
+
+    `result` is the whole generation once the iteration has ended.
+    """
+
+    def __init__(self, call: Any, address: str) -> None:
+        self._call = call
+        self._address = address
+        self._telling = Telling()
+
+    @property
+    def request_id(self) -> str:
+        """The id that the request is known by; empty until it has started."""
+        return self._telling.request_id
+
+    @property
+    def result(self) -> Generation:
+        """The whole generation. Raises `RuntimeError` before the stream has ended."""
+        return self._telling.result
+
+    def __iter__(self) -> Iterator[str]:
+        with raising_errors(self._address):
+            for event in self._call:
+                if text := self._telling.take(event):
+                    yield text
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Stop the generation. What has come is charged."""
+        self._call.cancel()
+
+
+class Client:
+    """A client of the gateway's gRPC API; safe to use from many threads.
+
+    `address` is `host:port`. `credentials` turn TLS on: `grpc.ssl_channel_credentials()`. Calls end
+    after `deadline_s` seconds at the latest, and raise the errors in `weir.errors`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        api_key: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._metadata = metadata_of(api_key)
+        self._address = address
+        self._deadline_s = deadline_s
+        self._channel = (
+            grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
+        )
+        self._generation: Any = generation_pb2_grpc.GenerationServiceStub(self._channel)
+        self._models: Any = model_pb2_grpc.ModelServiceStub(self._channel)
+
+    def generate(
+        self,
+        model: str,
+        text: Input,
+        *,
+        request_id: str = "",
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generation:
+        """Continue a prompt or answer a conversation, at once.
+
+        `request_id` is an id of your own for the ledger and the trace: 1 to 64 letters, digits,
+        hyphens and underscores, never used before.
+        """
+        request = generation_pb2.GenerateRequest(
+            spec=spec_of(model, text, options), request_id=request_id
+        )
+        response = self._call(self._generation.Generate, request, deadline_s)
+        return generation_of(response.request_id, response.model, response.text, response.result)
+
+    def stream(
+        self,
+        model: str,
+        text: Input,
+        *,
+        request_id: str = "",
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> TextStream:
+        """As `generate`, with the text as it comes."""
+        request = generation_pb2.StreamGenerateRequest(
+            spec=spec_of(model, text, options), request_id=request_id
+        )
+        call = self._generation.StreamGenerate(
+            request, timeout=deadline_s or self._deadline_s, metadata=self._metadata
+        )
+        return TextStream(call, self._address)
+
+    def count_tokens(self, model: str, text: Input, *, deadline_s: float | None = None) -> int:
+        """How many prompt tokens `text` has for the model, free of charge."""
+        request = count_request(model, text)
+        return int(self._call(self._generation.CountTokens, request, deadline_s).input_tokens)
+
+    def models(self, *, deadline_s: float | None = None) -> list[Model]:
+        """The models that the key may use, by name."""
+        request = model_pb2.ListModelsRequest()
+        return models_of(self._call(self._models.ListModels, request, deadline_s))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: Any, request: Any, deadline_s: float | None) -> Any:
+        with raising_errors(self._address):
+            return method(request, timeout=deadline_s or self._deadline_s, metadata=self._metadata)
