@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from weir_tokenizer.adapters.huggingface import HuggingFaceTokenizer
-from weir_tokenizer.core.detokenizer import REPLACEMENT, RUN_MAX
+from weir_tokenizer.core.detokenizer import REPLACEMENT
 from weir_tokenizer.core.text_stream import Piece, StreamOptions, TextStream
 
 several = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,9 +142,8 @@ def test_every_token_whose_text_was_given_counts(
 @several
 @given(prompt=TEXTS, text=TEXTS, sizes=SIZES)
 def test_after_a_prompt_the_text_is_what_it_adds_to_it(
-    tokenizers: dict[str, HuggingFaceTokenizer], prompt: str, text: str, sizes: list[int]
+    tokenizer: HuggingFaceTokenizer, prompt: str, text: str, sizes: list[int]
 ) -> None:
-    tokenizer = tokenizers["byte-fallback"]
     before, ids = tokenizer.encode([prompt, text], add_special=False)
     pieces = stream(tokenizer, chunks(ids, sizes), StreamOptions(prompt_tail=before))
     whole = tokenizer.decode(before + ids, keep_special=False)
@@ -197,79 +196,3 @@ def test_an_unfinished_character_is_flushed_as_the_tokenizer_decodes_it(
 
     assert joined(pieces) == tokenizer.decode(ids[:-1], keep_special=False)
     assert REPLACEMENT in pieces[-1].text
-
-
-def test_a_long_run_of_bytes_streams_whole_characters(
-    tokenizers: dict[str, HuggingFaceTokenizer],
-) -> None:
-    tokenizer = tokenizers["byte-fallback"]
-    text = "你好世界🌊" * 40 + " the weir"
-    [ids] = tokenizer.encode([text], add_special=False)
-    pieces = stream(tokenizer, [[token_id] for token_id in ids], StreamOptions())
-
-    assert joined(pieces) == text
-    silent = [
-        len(list(group))
-        for empty, group in itertools.groupby(pieces, lambda p: not p.text)
-        if empty
-    ]
-    assert max(silent) <= RUN_MAX + 4
-
-
-def test_a_spoilt_run_of_bytes_does_not_hold_the_stream_for_ever(
-    tokenizers: dict[str, HuggingFaceTokenizer],
-) -> None:
-    tokenizer = tokenizers["byte-fallback"]
-    vocabulary = {tokenizer.decode([i], keep_special=True): i for i in range(tokenizer.id_limit)}
-    spoilt = next(i for i in range(tokenizer.id_limit) if tokenizer.is_byte(i)) + 0xFF
-    ids = [spoilt] * 1000 + [vocabulary["the"]]
-    pieces = stream(tokenizer, [[token_id] for token_id in ids], StreamOptions())
-
-    assert joined(pieces) == REPLACEMENT * 1000 + " the"
-    assert pieces[500].decoded_tokens > 400
-
-
-def test_endless_broken_bytes_stream_one_behind(
-    tokenizers: dict[str, HuggingFaceTokenizer],
-) -> None:
-    tokenizer = tokenizers["byte-level"]
-    [wave] = tokenizer.encode(["🌊"], add_special=False)
-    ids = [wave[-1]] * 500
-    pieces = stream(tokenizer, [[token_id] for token_id in ids], StreamOptions())
-
-    assert joined(pieces) == tokenizer.decode(ids, keep_special=False)
-    assert pieces[-2].decoded_tokens == 499
-
-
-class CountingVocabulary:
-    """Counts the ids that are decoded."""
-
-    def __init__(self, tokenizer: HuggingFaceTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.id_limit = tokenizer.id_limit
-        self.decoded = 0
-
-    def decode(self, ids: list[int], *, keep_special: bool) -> str:
-        self.decoded += len(ids)
-        return self._tokenizer.decode(ids, keep_special=keep_special)
-
-    def is_silent(self, token_id: int, *, keep_special: bool) -> bool:
-        return self._tokenizer.is_silent(token_id, keep_special=keep_special)
-
-    def is_byte(self, token_id: int) -> bool:
-        return self._tokenizer.is_byte(token_id)
-
-
-@pytest.mark.parametrize("text", ["the weir ", "你好", "\ufffd", " ", "🌊 the"])
-def test_a_token_costs_the_same_however_long_the_text_is(
-    tokenizer: HuggingFaceTokenizer, text: str
-) -> None:
-    [ids] = tokenizer.encode([text * 400], add_special=False)
-    counting = CountingVocabulary(tokenizer)
-    decoder = TextStream(counting, StreamOptions())
-    half = len(ids) // 2
-    decoder.push(ids[:half])
-    first_half = counting.decoded
-    decoder.push(ids[half : 2 * half])
-
-    assert counting.decoded <= 2.2 * first_half + 200
