@@ -106,6 +106,10 @@ async def test_a_client_that_disconnects_frees_the_engine_and_pays_what_it_got(
     assert record.outcome == "disconnected"
     assert record.charged.nanos == 4 + len(text)
     assert house.released == []
+    spans = telemetry.ring.of_request(record.request_id)
+    [root] = [span for span in spans if not span.parent_span_id]
+    assert root.status == "CANCELLED"
+    assert root.attributes["http.response.status_code"] == (200 if stream else 499)
 
 
 async def _read_until(http: httpx.AsyncClient, stream: bool, wanted: str) -> str:
@@ -195,6 +199,20 @@ async def test_a_request_is_one_trace_under_the_caller_s_span(
     assert {span.trace_id for span in spans} == {trace_id}
     assert "tell" not in repr(spans) and TEXT not in repr(spans) and "weir_sk" not in repr(spans)
     assert {span.status for span in spans} == {"OK"}
+
+
+async def test_a_fault_of_ours_is_500_and_says_nothing_of_the_inside(
+    http: httpx.AsyncClient, house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(self: Any, request_id: str) -> None:
+        raise RuntimeError("secret inside")
+
+    monkeypatch.setattr("weir_gateway.core.running.Running.enter", fault)
+    answer = await http.post(CHAT, json=BODY)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "secret" not in answer.text
+    assert answer.headers["x-request-id"]
 
 
 async def _spans(answer: httpx.Response, parent: str) -> tuple[Any, list[Any]]:

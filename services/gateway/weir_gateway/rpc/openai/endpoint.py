@@ -15,6 +15,7 @@ from weir_kit.spans import REQUEST_ID_ATTRIBUTE
 
 log = logging.getLogger(__name__)
 
+CLIENT_GONE = 499  # nginx's: nobody was there to be answered
 Handler = Callable[[HttpCall], Awaitable[None]]
 
 
@@ -41,26 +42,31 @@ class Endpoint:
             telemetry.start_span(self._name, kind="server", parent=parent, **attributes) as span,
         ):
             http = HttpCall(scope, receive, send, request_id, span)
-            await self._handle(http)
-            span.annotate(**{"http.response.status_code": http.status})
+            status = await self._handle(http)
+            span.annotate(**{"http.response.status_code": http.status or CLIENT_GONE})
+            span.end(status)
 
-    async def _handle(self, http: HttpCall) -> None:
+    async def _handle(self, http: HttpCall) -> str:
+        """Answer; the gRPC status name that it came to."""
         try:
             await self._handler(http)
         except ClientGone:
-            http.span.end("CANCELLED")
+            return "CANCELLED"
         except WeirError as error:
-            await _fail(http, error)
+            failure = error
         except Exception:
             log.exception("%s failed", self._name)  # the log writes where, not what
-            await _fail(http, Internal("a fault of ours; the log has it under this request's id"))
+            failure = Internal("a fault of ours; the log has it under this request's trace")
+        else:
+            return "OK"
+        http.span.annotate(**{"error.type": wire_of(failure).reason})
+        await _say(http, failure)
+        return wire_of(failure).status
 
 
-async def _fail(http: HttpCall, error: WeirError) -> None:
-    """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
-    http.span.annotate(**{"error.type": wire_of(error).reason})
-    http.span.end(wire_of(error).status)
-    if http.status:
-        await http.emit(to_json(error_json(error)), last=True)
-    else:
+async def _say(http: HttpCall, error: WeirError) -> None:
+    """What went wrong: as the answer, or as the last event of a stream that has begun."""
+    if not http.status:
         await http.answer(wire_of(error).http, error_json(error), error_headers(error))
+    elif not http.ended:
+        await http.emit(to_json(error_json(error)), last=True)

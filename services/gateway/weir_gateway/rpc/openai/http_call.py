@@ -32,6 +32,7 @@ class HttpCall:
         self.path_params: Mapping[str, str] = scope.get("path_params", {})
         self.headers = Headers(scope=scope)
         self.status = 0  # 0: nothing was sent
+        self.ended = False
         self._receive = receive
         self._send = send
 
@@ -74,6 +75,7 @@ class HttpCall:
         body = to_json(content)
         length = {"content-length": str(len(body))}
         await self._start(status, "application/json", {**(headers or {}), **length})
+        self.ended = True
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin_events(self, headers: Mapping[str, str]) -> None:
@@ -83,6 +85,7 @@ class HttpCall:
 
     async def emit(self, *events: bytes, last: bool = False) -> None:
         """Send events, each with one line of data."""
+        self.ended = last
         body = b"".join(b"data: %b\n\n" % event for event in events)
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 

@@ -12,6 +12,7 @@ CONNECTIONS_MAX = 8192
 BACKLOG = 1024
 IDLE_S = 75
 DRAIN_S = 10
+LATE_S = 1.0
 
 
 @asynccontextmanager
@@ -42,6 +43,8 @@ async def serve_http(app: ASGIApp, host: str, port: int) -> AsyncGenerator[str, 
         finally:
             server.should_exit = True
             await serving
+            if late := server.server_state.tasks:  # cancelled, and not yet over
+                await asyncio.wait(late, timeout=LATE_S)
 
 
 class _Server(uvicorn.Server):
