@@ -146,6 +146,14 @@ async def test_what_does_not_fit_the_context_is_refused(
     await world.closings.drain()
 
 
+async def test_an_input_without_tokens_is_refused(world: Any) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await world.run(input=(Message("user", ""),))
+    assert caught.value.field == "messages"
+    assert world.holds == {}
+    await world.closings.drain()
+
+
 async def test_a_refused_reservation_is_not_released(world: Any) -> None:
     def refuse(step: int, name: str) -> None:
         if name == "reserve":

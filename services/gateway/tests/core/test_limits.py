@@ -16,10 +16,13 @@ NAN = float("nan")
     [
         ("request_id", {"request_id": "with space"}),
         ("request_id", {"request_id": "x" * 65}),
+        ("request_id", {"request_id": "-x"}),
         ("model", {"model": ""}),
         ("model", {"model": "m" * 257}),
+        ("model", {"model": "a b"}),
         ("prompt", {"input": ""}),
         ("prompt", {"input": "x" * ((1 << 20) + 1)}),
+        ("prompt", {"input": "ü" * ((1 << 19) + 1)}),
         ("messages", {"input": ()}),
         ("messages", {"input": (Message("user", "x"),) * 1025}),
         ("messages", {"input": (Message("user", "x" * (1 << 20)), Message("user", "y"))}),

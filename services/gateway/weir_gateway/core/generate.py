@@ -22,7 +22,7 @@ from weir_gateway.core.run import Run
 from weir_gateway.core.running import Running
 from weir_gateway.core.stages import decode, pending, screen
 from weir_kit.clock import Clock
-from weir_kit.errors import ContextLengthExceeded
+from weir_kit.errors import ContextLengthExceeded, InvalidArgument
 
 DEFAULT_OUTPUT_TOKENS_MAX = 256
 TokenIds = tuple[int, ...]
@@ -104,6 +104,8 @@ class Generation:
             token_ids = await encoding
         else:
             token_ids = await self._encode(call.model, redacted, run.deadline)
+        if not token_ids:
+            raise InvalidArgument("the input has no tokens", field=input_field(call.input))
         model = await self._models.get(call.model)
         return Prompt(token_ids, _output_tokens_max(call, len(token_ids), model.context_tokens))
 

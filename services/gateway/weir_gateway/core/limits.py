@@ -9,11 +9,12 @@ INT32_MAX = 2**31 - 1
 UINT64_MAX = 2**64 - 1
 MODEL_CHARS_MAX = 256
 MESSAGES_MAX = 1024
-INPUT_CHARS_MAX = 1 << 20
+INPUT_BYTES_MAX = 1 << 20  # in UTF-8
 STOP_STRINGS_MAX = 16
 STOP_CHARS_MAX = 256
 ROLES = ("system", "user", "assistant")
-REQUEST_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
+MODEL = re.compile(rf"[^\s\x00-\x1f\x7f]{{1,{MODEL_CHARS_MAX}}}")
 
 
 def check(call: Call) -> None:
@@ -23,7 +24,7 @@ def check(call: Call) -> None:
     """
     if not REQUEST_ID.fullmatch(call.request_id):
         raise InvalidArgument(
-            "request_id must be 1 to 64 letters, digits, hyphens and underscores",
+            "request_id must be 1 to 64 letters, digits, - and _, beginning with a letter or digit",
             field="request_id",
         )
     check_model(call.model)
@@ -35,8 +36,8 @@ def check(call: Call) -> None:
 
 
 def check_model(model: str) -> None:
-    """A model's name is never empty."""
-    if not 1 <= len(model) <= MODEL_CHARS_MAX:
+    """A model's name has no blanks."""
+    if not MODEL.fullmatch(model):
         raise InvalidArgument("model must name a model; list them to see which", field="model")
 
 
@@ -45,10 +46,8 @@ def check_input(text: Input) -> None:
     if isinstance(text, str):
         if not text:
             raise InvalidArgument("prompt must not be empty", field="prompt")
-        if len(text) > INPUT_CHARS_MAX:
-            raise InvalidArgument(
-                f"prompt has more than {INPUT_CHARS_MAX} characters", field="prompt"
-            )
+        if _bytes_of(text) > INPUT_BYTES_MAX:
+            raise InvalidArgument(f"prompt has more than {INPUT_BYTES_MAX} bytes", field="prompt")
         return
     if not 1 <= len(text) <= MESSAGES_MAX:
         raise InvalidArgument(f"messages must have 1 to {MESSAGES_MAX} messages", field="messages")
@@ -58,9 +57,9 @@ def check_input(text: Input) -> None:
                 f"messages[{place}].role must be one of {', '.join(ROLES)}",
                 field=f"messages[{place}].role",
             )
-    if sum(len(message.content) for message in text) > INPUT_CHARS_MAX:
+    if sum(_bytes_of(message.content) for message in text) > INPUT_BYTES_MAX:
         raise InvalidArgument(
-            f"messages have more than {INPUT_CHARS_MAX} characters together", field="messages"
+            f"messages have more than {INPUT_BYTES_MAX} bytes together", field="messages"
         )
 
 
@@ -88,6 +87,10 @@ def _check_stop(stop: tuple[str, ...]) -> None:
         raise InvalidArgument(
             f"each stop string must have 1 to {STOP_CHARS_MAX} characters", field="stop"
         )
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _within(field: str, value: float, low: int, high: int) -> None:
