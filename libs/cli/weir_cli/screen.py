@@ -37,8 +37,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     out.print(table)
 
 
-def money(nanos: int, currency_code: str) -> str:
+def money(nanos: int | None, currency_code: str | None) -> str:
     """An exact amount, `10.00 USD` or `0.000104500 USD`: two decimals, or all nine if needed."""
+    if nanos is None:
+        return "not known yet"
     whole, fraction = divmod(abs(nanos), NANOS)
     digits = f"{fraction:09d}"
     decimals = digits[:2] if digits[2:] == "0" * 7 else digits

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from weir import Generation, Message
 from weir_cli import generation
 from weir_cli.admin import admin
 from weir_cli.failure import Failure
-from weir_cli.generation import Answer, Message
 from weir_cli.screen import AsJson, err, money, out, print_json
 from weir_kit.errors import ContextLengthExceeded, WeirError
 
@@ -76,9 +76,9 @@ class Talk:
         self._max_tokens = max_tokens
         self._messages: list[Message] = []
 
-    async def say(self, text: str, *, shown: bool) -> Answer:
+    async def say(self, text: str, *, shown: bool) -> Generation:
         """Say something; the answer. Raises WeirErrors; what was said is then not remembered."""
-        asked = [*self._messages, {"role": "user", "content": text}]
+        asked = [*self._messages, Message("user", text)]
         while True:
             try:
                 answer = await generation.stream(
@@ -96,7 +96,7 @@ class Talk:
                 asked = asked[2:]  # a question and its answer
         if shown:
             out.print()
-        self._messages = [*asked, {"role": "assistant", "content": answer.text}]
+        self._messages = [*asked, Message("assistant", answer.text)]
         return answer
 
 
@@ -106,7 +106,7 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def _cost_of(answer: Answer) -> None:
-    used = f"{answer.usage['input_tokens']} + {answer.usage['output_tokens']} tokens"
+def _cost_of(answer: Generation) -> None:
+    used = f"{answer.usage.input_tokens} + {answer.usage.output_tokens} tokens"
     cost = money(answer.cost_nanos, answer.currency)
     err.print(f"{used}, {cost}, {answer.request_id}", style="dim", markup=False)

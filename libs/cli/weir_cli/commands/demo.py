@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -10,9 +11,10 @@ import httpx
 from weir_cli import generation, memory, waterfall
 from weir_cli.admin import Admin, admin
 from weir_cli.commands.chat import show
-from weir_cli.commands.up import MAX_TOKENS, PROMPT, ModelOption, Processes
+from weir_cli.commands.up import ModelOption, Processes
 from weir_cli.failure import Failure
 from weir_cli.ledger import entries_of, entry_fields, ledger_sums
+from weir_cli.opening import MAX_TOKENS, PROMPT, can_chat, input_of
 from weir_cli.progress import Progress
 from weir_cli.screen import AsJson, err, money, out, print_json, print_table
 from weir_cli.stack import state
@@ -51,30 +53,30 @@ async def _some_stack(options: Options) -> AsyncIterator[None]:
 
 
 async def _demonstrate(stack: Admin, as_json: bool) -> tuple[dict[str, Any], list[Span]]:
-    running = stack.stack
+    running, chat = stack.stack, await can_chat(stack)
     if not as_json:
-        out.print(f"{PROMPT}", style="bold")
+        out.print(PROMPT, style="bold", end=" ")
     answer = await generation.stream(
         running.grpc_address,
         stack.demo_key,
         running.model,
-        [{"role": "user", "content": PROMPT}],
+        input_of(chat=chat),
         MAX_TOKENS,
         (lambda _: None) if as_json else show,
     )
-    openai = await _openai(running.http_url, stack.demo_key, running.model)
+    openai = await _openai(running.http_url, stack.demo_key, running.model, chat=chat)
     spans = folded(await trace_of(stack, answer.request_id))
     ledger = await ledger_sums(stack)
     entries = await entries_of(stack, request_id=answer.request_id)
     names = {span.span_id: span.name for span in spans}
     found = {
         "text": answer.text,
-        "usage": answer.usage,
+        "usage": asdict(answer.usage),
         "cost_nanos": answer.cost_nanos,
         "currency": answer.currency,
         "ledger_sum_nanos": sum(ledger["sums_nanos"].values()),
         "ledger_entries": [entry_fields(entry) for entry in entries],
-        "findings": answer.findings,
+        "findings": [asdict(finding) for finding in answer.findings],
         "trace": [
             {
                 "service": span.service,
@@ -91,21 +93,19 @@ async def _demonstrate(stack: Admin, as_json: bool) -> tuple[dict[str, Any], lis
     return found, spans
 
 
-async def _openai(http_url: str, api_key: str, model: str) -> dict[str, Any]:
+async def _openai(http_url: str, api_key: str, model: str, *, chat: bool) -> dict[str, Any]:
     """The same question by the OpenAI API, not streamed."""
+    message = {"role": "user", "content": PROMPT}
+    asked: dict[str, Any] = {"messages": [message]} if chat else {"prompt": PROMPT}
     async with httpx.AsyncClient(
         base_url=http_url,
         timeout=HTTP_TIMEOUT_S,
         trust_env=False,  # no proxy to ourselves
     ) as client:
         answer = await client.post(
-            "/v1/chat/completions",
+            "/v1/chat/completions" if chat else "/v1/completions",
             headers={"Authorization": f"Bearer {api_key}"},
-            json={
-                "model": model,
-                "messages": [{"role": "user", "content": PROMPT}],
-                "max_tokens": MAX_TOKENS,
-            },
+            json={"model": model, "max_tokens": MAX_TOKENS, **asked},
         )
     body: dict[str, Any] = answer.json()
     if answer.is_error:
@@ -139,7 +139,8 @@ def _show(found: dict[str, Any], spans: list[Span]) -> None:
         out.print(line, soft_wrap=True)
     choice = found["openai"]["choices"][0]
     out.print("\n[bold]the same over the OpenAI API[/]")
-    out.print(choice["message"]["content"], markup=False, soft_wrap=True)
+    text = choice["message"]["content"] if "message" in choice else choice["text"]
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _findings(findings: list[dict[str, Any]]) -> str:

@@ -7,16 +7,15 @@ from typing import Annotated
 import psutil
 import typer
 
-from weir_cli import generation
+from weir_cli import generation, snippets
+from weir_cli.admin import admin
 from weir_cli.commands.chat import show
+from weir_cli.opening import MAX_TOKENS, PROMPT, can_chat, input_of
 from weir_cli.progress import Progress
 from weir_cli.screen import AsJson, err, out, print_json
 from weir_cli.stack.home import home_of
 from weir_cli.stack.interrupts import ending_on_signals
 from weir_cli.stack.stack import Options, Stack, running_stack
-
-PROMPT = "Once upon a time, there was a little river that"
-MAX_TOKENS = 60
 
 Processes = Annotated[
     bool, typer.Option("--processes", help="Every service in a process of its own, over gRPC.")
@@ -50,19 +49,12 @@ async def _serve(options: Options, as_json: bool) -> None:
             if as_json:
                 print_json(_line(stack, ready_s))
             else:
-                _introduce(stack, ready_s)
-                await _show_one_request(stack)
+                async with admin(stack.home) as services:
+                    chat = await can_chat(services)
+                _introduce(stack, ready_s, chat=chat)
+                await _show_one_request(stack, chat=chat)
                 progress.say("serving; Ctrl-C stops everything")
             await asyncio.Event().wait()
-
-
-async def _show_one_request(stack: Stack) -> None:
-    """Send one request and stream its answer to the screen: proof that all of it works."""
-    out.print(PROMPT, style="bold", end=" ")
-    messages = [{"role": "user", "content": PROMPT}]
-    address, model = stack.grpc_address, stack.model.name
-    await generation.stream(address, stack.api_key, model, messages, MAX_TOKENS, show)
-    out.print("\n")
 
 
 def _line(stack: Stack, ready_s: float) -> dict[str, object]:
@@ -75,34 +67,25 @@ def _line(stack: Stack, ready_s: float) -> dict[str, object]:
     }
 
 
-def _introduce(stack: Stack, ready_s: float) -> None:
-    """Where it listens, and two ways to call it, ready to paste."""
-    out.print(
-        f"""
-Weir is ready after {ready_s:.1f} s.
-
-  OpenAI API  {stack.http_url}/v1
-  gRPC API    {stack.grpc_address}
-  API key     {stack.api_key}
-  model       {stack.model.name}
-
-With curl:
-
-curl -N {stack.http_url}/v1/chat/completions \\
-  -H "Authorization: Bearer {stack.api_key}" -H "Content-Type: application/json" \\
-  -d '{{"model": "{stack.model.name}", "stream": true,
-       "messages": [{{"role": "user", "content": "{PROMPT}"}}]}}'
-
-With Python (pip install openai):
-
-from openai import OpenAI
-client = OpenAI(base_url="{stack.http_url}/v1", api_key="{stack.api_key}")
-for chunk in client.chat.completions.create(
-    model="{stack.model.name}", stream=True,
-    messages=[{{"role": "user", "content": "{PROMPT}"}}],
-):
-    print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", flush=True)
-""",
-        markup=False,
-        soft_wrap=True,
+def _introduce(stack: Stack, ready_s: float, *, chat: bool) -> None:
+    """Where it listens, and two ways to call it."""
+    how = (stack.http_url, stack.api_key, stack.model.name, PROMPT)
+    lines = (
+        f"\nWeir is ready after {ready_s:.1f} s.\n",
+        f"  OpenAI API  {stack.http_url}/v1",
+        f"  gRPC API    {stack.grpc_address}",
+        f"  API key     {stack.api_key}",
+        f"  model       {stack.model.name}",
+        f"\nWith curl:\n\n{snippets.curl(*how, chat=chat)}",
+        f"\nWith Python (pip install openai):\n\n{snippets.python(*how, chat=chat)}\n",
     )
+    out.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+async def _show_one_request(stack: Stack, *, chat: bool) -> None:
+    """Send one request and stream its answer to the screen: proof that all of it works."""
+    out.print(PROMPT, style="bold", end=" ")
+    address, model = stack.grpc_address, stack.model.name
+    asked = input_of(chat=chat)
+    await generation.stream(address, stack.api_key, model, asked, MAX_TOKENS, show)
+    out.print("\n")

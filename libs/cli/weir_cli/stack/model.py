@@ -27,7 +27,7 @@ class Model:
 def model_of(named: str | None) -> Model:
     """The model that `--model` names, or the default one. Raises `Failure` if it is neither."""
     if named is None:
-        return Model(DEFAULT_MODEL, str(folder_in("weir_inference", f"../models/{DEFAULT_MODEL}")))
+        return _default()
     folder = Path(named).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -43,3 +43,11 @@ def model_of(named: str | None) -> Model:
         f"--model: {named!r} is no folder and no hub id; give a path or an id such as "
         "HuggingFaceTB/SmolLM2-135M-Instruct"
     )
+
+
+def _default() -> Model:
+    """The model that lies beside the inference service's package."""
+    folder = folder_in("weir_inference", ".").parent / "models" / DEFAULT_MODEL
+    if not folder.is_dir():
+        raise Failure(f"the default model is not there ({folder}); name one with --model")
+    return Model(DEFAULT_MODEL, str(folder))
