@@ -1,6 +1,6 @@
 """What a rule found, and what is done about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -27,6 +27,10 @@ class Finding:
     where: Where
     start: int
     end: int
+
+    def moved(self, by: int) -> "Finding":
+        """The same finding, `by` characters further on."""
+        return replace(self, start=self.start + by, end=self.end + by)
 
 
 def placeholder(rule: str) -> str:
