@@ -76,10 +76,10 @@ def train(
         batch = next(data).to(device)
         total = 0.0
         micro = max(1, recipe.sequences_per_step // 4)
-        for part in batch.split(micro):
+        for part in torch.split(batch, micro):
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
                 loss = step_loss(model, part) * (len(part) / len(batch))
-            loss.backward()
+            torch.autograd.backward(loss)
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
