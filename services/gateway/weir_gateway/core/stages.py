@@ -54,15 +54,21 @@ async def pending(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, 
 async def decode(
     deltas: AsyncGenerator[Delta, None], opening: AbstractAsyncContextManager[Decoder]
 ) -> AsyncGenerator[Text, None]:
-    """Token ids to text, up to the end or a stop string. The last text has its `finish` set."""
+    """Token ids to text, up to the end or a stop string. The last text has its `finish` set.
+
+    The decoder opens when the engine has started: while it computes the prompt, not before.
+    """
     text = None
-    async with opening as decoder, aclosing(deltas):
-        async for delta in deltas:
-            text = await _decoded(decoder, delta)
-            if text.finish is not None:
-                break
-            yield text
-    # The source is closed by now: on a stop string the engine is cancelled before this goes on.
+    async with aclosing(deltas):
+        delta = await anext(deltas, None)
+        async with opening as decoder:
+            while delta is not None:
+                text = await _decoded(decoder, delta)
+                if text.finish is not None:
+                    await deltas.aclose()  # at a stop string this cancels the engine: at once
+                    break
+                yield text
+                delta = await anext(deltas, None)
     if text is None or text.finish is None:
         raise Internal("the engine's stream ended before the generation did")
     yield text
@@ -74,12 +80,16 @@ async def screen(
     """Text to released text, up to the end or a blocking rule. The last has its `finish` set."""
     checkpoints = Checkpoints()
     piece = None
-    async with opening as screener, aclosing(texts):
-        async for text in texts:
-            piece = await _screened(screener, checkpoints, text)
-            if piece.finish is not None:
-                break
-            yield piece
+    async with aclosing(texts):
+        text = await anext(texts, None)
+        async with opening as screener:
+            while text is not None:
+                piece = await _screened(screener, checkpoints, text)
+                if piece.finish is not None:
+                    await texts.aclose()  # a rule that blocks cancels the engine: at once
+                    break
+                yield piece
+                text = await anext(texts, None)
     assert piece is not None and piece.finish is not None  # decode's promise
     yield piece
 
