@@ -1,8 +1,12 @@
 """What docker-compose.yml starts carries a request from HTTP to the ledger and the trace."""
 
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import httpx
@@ -52,6 +56,15 @@ def test_a_streamed_request_is_answered_to_the_end(client: httpx.Client) -> None
     chunks = [json.loads(one) for one in data[:-1]]
     assert "".join(one["choices"][0]["text"] for one in chunks if one["choices"]).strip()
     assert chunks[-1]["usage"]["prompt_tokens"] > 0
+
+
+def test_the_python_of_the_readme_runs(root: Path, http_url: str, api_key: str) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    snippet = snippet.replace("http://127.0.0.1:8080", http_url).replace("weir_sk_…", api_key)
+    done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 def test_the_gateway_says_that_it_is_ready(http_url: str) -> None:
