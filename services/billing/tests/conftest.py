@@ -1,0 +1,92 @@
+"""Billing over a real, migrated PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from weir_billing.adapters.accounts import PostgresAccounts
+from weir_billing.adapters.database import Database, open_database
+from weir_billing.adapters.holds import PostgresHolds
+from weir_billing.adapters.meter_records import PostgresMeterRecords
+from weir_billing.adapters.migrate import migrate
+from weir_billing.adapters.price_books import PostgresPriceBooks
+from weir_billing.core.accounting import Accounting
+from weir_billing.core.billing import Billing
+from weir_billing.core.counters import Counters
+from weir_billing.core.hold import Hold, Reservation
+from weir_billing.core.money import Money
+from weir_billing.core.price import Price
+from weir_billing.core.pricing import Pricing
+from weir_billing.core.usage import TokenUsage
+from weir_kit.admission import Admission
+from weir_kit.clock import ManualClock
+
+
+@dataclass
+class Bank:
+    """Core over adapters, and a few short ways to use it."""
+
+    database: Database
+    clock: ManualClock
+    counters: Counters
+    accounts: PostgresAccounts
+    books: PostgresPriceBooks
+    holds: PostgresHolds
+    meter: PostgresMeterRecords
+    billing: Billing
+    accounting: Accounting
+    pricing: Pricing
+
+    async def open(self, tenant_id: str, nanos: int) -> None:
+        """An account with credit. A million input tokens cost 1 USD, as many output tokens 2."""
+        if await self.books.newest() is None:
+            await self.pricing.publish("USD", [Price("*", 1_000_000_000, 2_000_000_000)])
+        await self.accounting.open(tenant_id, "USD")
+        await self.accounting.credit(tenant_id, Money(nanos, "USD"), "first", "a gift")
+
+    async def reserve(self, tenant_id: str, request_id: str, tokens: int, ttl_s: int = 300) -> Hold:
+        """Hold for input tokens alone: 1000 nanos each."""
+        wanted = Reservation(request_id, tenant_id, "tales", tokens, 0, ttl_s)
+        return await self.billing.reserve(self.admission(tenant_id, request_id), wanted)
+
+    async def settle(self, tenant_id: str, request_id: str, tokens: int) -> Hold:
+        admission = self.admission(tenant_id, request_id)
+        return await self.billing.settle(admission, request_id, TokenUsage(tokens, 0))
+
+    async def release(self, tenant_id: str, request_id: str) -> Hold:
+        return await self.billing.release(self.admission(tenant_id, request_id), request_id)
+
+    async def nanos(self, tenant_id: str) -> tuple[int, int]:
+        """What is available and what is held."""
+        balance = await self.accounting.balance(tenant_id)
+        return balance.available.nanos, balance.held.nanos
+
+    def admission(self, tenant_id: str, request_id: str) -> Admission:
+        return Admission(request_id, tenant_id, "project", "key", "tales", self.clock.now_s() + 60)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    migrate(database_url)
+    async with open_database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def bank(database: Database) -> Bank:
+    clock, counters = ManualClock(), Counters()
+    accounts, books = PostgresAccounts(database), PostgresPriceBooks(database)
+    holds = PostgresHolds(database, books)
+    return Bank(
+        database=database,
+        clock=clock,
+        counters=counters,
+        accounts=accounts,
+        books=books,
+        holds=holds,
+        meter=PostgresMeterRecords(database),
+        billing=Billing(holds, clock, counters),
+        accounting=Accounting(accounts, clock),
+        pricing=Pricing(books, clock),
+    )

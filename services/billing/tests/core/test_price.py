@@ -1,0 +1,62 @@
+"""The price book."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir_billing.core.fields import TOKENS_MAX
+from weir_billing.core.money import NANOS_MAX, Money
+from weir_billing.core.price import PRICE_NANOS_MAX, Price, PriceBook, checked_prices
+from weir_billing.core.usage import TokenUsage
+from weir_kit.errors import InvalidArgument, PriceNotFound
+
+TOKENS = st.integers(0, TOKENS_MAX)
+NANOS = st.integers(0, PRICE_NANOS_MAX)
+
+
+def test_a_model_has_its_own_price_or_that_of_the_star() -> None:
+    prices = checked_prices([Price("*", 1, 2), Price("tales", 3, 4)])
+    book = PriceBook(1, "USD", prices, 0.0)
+    assert book.price_of("tales").input_nanos_per_million == 3
+    assert book.price_of("other").input_nanos_per_million == 1
+    with pytest.raises(PriceNotFound):
+        PriceBook(1, "USD", checked_prices([Price("tales", 3, 4)]), 0.0).price_of("other")
+
+
+def test_each_charge_line_is_rounded_once_half_to_even() -> None:
+    price = Price("*", 500_000, 1_500_000)  # half a nano and one and a half nanos a token
+    assert price.cost_nanos(TokenUsage(1, 0)) == 0
+    assert price.cost_nanos(TokenUsage(3, 0)) == 2
+    assert price.cost_nanos(TokenUsage(1, 1)) == 0 + 2
+
+
+def test_the_default_prices_cost_what_the_readme_says() -> None:
+    book = PriceBook(1, "USD", checked_prices([Price("*", 500_000_000, 1_500_000_000)]), 0.0)
+    assert book.cost("weir-tales", TokenUsage(1000, 200)) == Money(800_000, "USD")
+
+
+@given(NANOS, NANOS, TOKENS, TOKENS, TOKENS, TOKENS)
+def test_more_tokens_never_cost_less_and_nothing_overflows(
+    input_nanos: int, output_nanos: int, a: int, b: int, c: int, d: int
+) -> None:
+    price = Price("*", input_nanos, output_nanos)
+    less = TokenUsage(min(a, b), min(c, d))
+    more = TokenUsage(max(a, b), max(c, d))
+    assert 0 <= price.cost_nanos(less) <= price.cost_nanos(more) <= NANOS_MAX
+
+
+@pytest.mark.parametrize(
+    ("prices", "field"),
+    [
+        ([], "prices"),
+        ([Price("*", 1, 1)] * 1001, "prices"),
+        ([Price("", 1, 1)], "prices[0].model"),
+        ([Price("*", 1, 1), Price("*", 1, 1)], "prices[1].model"),
+        ([Price("*", -1, 1)], "prices[0].input_nanos_per_million"),
+        ([Price("*", 1, 10**15 + 1)], "prices[0].output_nanos_per_million"),
+    ],
+)
+def test_a_wrong_price_is_named(prices: list[Price], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        checked_prices(prices)
+    assert caught.value.field == field

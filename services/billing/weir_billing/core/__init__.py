@@ -1,0 +1,1 @@
+"""What billing knows, pure: money, prices, holds and transfers."""

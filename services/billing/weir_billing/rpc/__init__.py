@@ -1,0 +1,1 @@
+"""Proto to core and back."""
