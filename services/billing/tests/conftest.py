@@ -1,6 +1,6 @@
 """Billing over a real, migrated PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -74,7 +74,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+def bank_of() -> Callable[[Database], Bank]:
+    return _bank
+
+
+@pytest.fixture
 def bank(database: Database) -> Bank:
+    return _bank(database)
+
+
+def _bank(database: Database) -> Bank:
     clock, counters = ManualClock(), Counters()
     accounts, books = PostgresAccounts(database), PostgresPriceBooks(database)
     holds = PostgresHolds(database, books)

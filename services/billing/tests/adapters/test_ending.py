@@ -30,5 +30,6 @@ async def test_what_a_task_raised_stays_in_it() -> None:
         raise ValueError
 
     task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
     await end([task])
     assert isinstance(task.exception(), ValueError)
