@@ -17,7 +17,7 @@ class Config:
     count: int = setting("X_COUNT", 3, "How many.")
     ratio: float = setting("X_RATIO", 0.5, "How much.")
     is_on: bool = setting("X_ON", False, "Whether.")
-    folder: Path = setting("X_FOLDER", HERE, "In which folder.")  # noqa: RUF009
+    folder: Path = setting("X_FOLDER", HERE, "In which folder.")
     models: tuple[str, ...] = setting("X_MODELS", (), "Which ones.", parse=names)
     secret: bytes = setting("X_SECRET_FILE", b"", "File with the secret.", parse=secret_file)
 
