@@ -84,6 +84,16 @@ def test_the_youngest_gives_way_when_memory_runs_out_and_computes_its_tokens_aga
     assert (old.n_output, young.n_output) == (12, 12)
 
 
+def test_a_preempted_request_goes_ahead_of_those_that_never_ran() -> None:
+    it = scheduler(n_blocks=5, block_size=4, context_tokens=20, max_running=2)
+    for name in ("old", "young", "newcomer"):
+        it.add(request(4, 12, name), 0.0)
+    while len(it.running) != 1 or len(it.waiting) != 2:
+        turn(it)
+    assert [s.request.request_id for s in it.running] == ["old"]
+    assert [s.request.request_id for s in it.waiting] == ["young", "newcomer"]
+
+
 def test_what_can_never_fit_is_refused_at_once() -> None:
     it = scheduler(context_tokens=32)
     with pytest.raises(ContextLengthExceeded) as refused:

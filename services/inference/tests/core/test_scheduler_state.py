@@ -87,6 +87,16 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert id(advance.sequence) not in ended_before, "nothing comes after the end"
             assert (advance.reason is not None) == (advance.sequence.state is State.ENDED)
 
+    @precondition(lambda self: self.in_flight is None)
+    @rule(n_steps=st.integers(2, 12))
+    def many_steps_run(self, n_steps: int) -> None:
+        """Sequences grow until memory runs short: the way to preemption."""
+        for _ in range(n_steps):
+            plan = self.scheduler.plan(self.now_s)
+            self.scheduler.commit(plan, [5] * sum(one.samples for one in plan.slices), self.now_s)
+            self.running_then_waiting_is_the_order_of_arrival()
+            self.every_block_is_free_or_held_once()
+
     @precondition(lambda self: self.in_flight is not None)
     @rule()
     def the_step_fails(self) -> None:

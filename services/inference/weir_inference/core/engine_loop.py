@@ -30,7 +30,7 @@ from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailab
 
 log = logging.getLogger(__name__)
 
-# A caller's deadline cancels the call by the caller's clock: a little before ours says that it passed.
+# A deadline cancels the call by the caller's clock: a little before ours says that it passed.
 DEADLINE_SLACK_S = 0.05
 
 
@@ -102,6 +102,9 @@ class EngineLoop:
         try:
             while (plan := self._next_plan()) is not None:
                 self._turn(plan)
+        except Exception:
+            log.critical("the engine of %s broke down", self.model.name, exc_info=True)
+            raise
         finally:
             self._abandon()
 
@@ -126,6 +129,7 @@ class EngineLoop:
         """Run one step. Whatever it raises ends the requests of this step and no other."""
         try:
             sampled = self._runner.run(plan)
+            assert len(sampled) == sum(one.samples for one in plan.slices), "one token a sample"
         except Exception:
             log.exception("a step of %d requests failed", len(plan.slices))
             with self._changed:
