@@ -56,6 +56,20 @@ def test_a_wrong_value_is_named(variable: str, value: str) -> None:
         load(Config, {"X_URL": "u", variable: value})
 
 
+def refuse(text: str) -> str:
+    raise ValueError("expected something else")
+
+
+def test_a_value_that_may_hold_a_password_is_not_repeated() -> None:
+    @dataclass(frozen=True)
+    class Guarded:
+        url: str = setting("X_URL", REQUIRED, "Where it is.", parse=refuse)
+
+    with pytest.raises(ConfigError, match="expected something else") as caught:
+        load(Guarded, {"X_URL": "postgres:/user:hunter2@host"})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"\n")
     with pytest.raises(ConfigError, match="X_SECRET_FILE is wrong"):

@@ -84,7 +84,8 @@ def _parsed(one: Setting, kind: Any, text: str) -> Any:
     try:
         return parse(text)
     except (ValueError, OSError) as error:
-        shown = "" if one.parse is secret_file else f" {text!r}"
+        # What has a parser of its own may hold a password; the parser's message says what is wrong.
+        shown = f" {text!r}" if one.parse is None else ""
         raise ConfigError(f"{one.variable} is wrong:{shown} ({error}); it is: {one.doc}") from error
 
 
