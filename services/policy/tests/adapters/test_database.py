@@ -1,12 +1,13 @@
 """The pool: migrations take turns, and a PostgreSQL that is away is told as such."""
 
 import asyncio
+import time
 
 import psycopg
 import pytest
 
 from weir_kit.errors import Unavailable
-from weir_policy.adapters.database import Connection, open_database
+from weir_policy.adapters.database import CHECKOUT_S_MAX, Connection, open_database
 from weir_policy.adapters.migrate import migrate
 
 
@@ -44,3 +45,30 @@ async def test_a_statement_that_takes_too_long_is_unavailable(database_url: str)
         with pytest.raises(Unavailable):
             await database.run(slow)
         assert await database.run(answer) == 42
+
+
+async def test_a_postgresql_that_is_away_is_unavailable_soon_and_found_again(
+    database_url: str, postgres_server: str
+) -> None:
+    def allow(connections: bool) -> None:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {connections}')
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+
+    async with open_database(database_url) as database:
+        allow(False)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await database.run(answer)
+        assert time.monotonic() - began < 2 * CHECKOUT_S_MAX + 1
+        allow(True)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert await database.run(answer) == 42
+                    break
+                except Unavailable:
+                    continue

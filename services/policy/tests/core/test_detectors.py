@@ -160,7 +160,7 @@ def test_a_public_key_passes() -> None:
         ("night", "nightjar, midnight, night_", []),
         ("夜鹰", "代号夜鹰行动", ["夜鹰"]),
         ("C++", "learn c++17 (C++)", ["C++", "c++"]),
-        ("ΟΔΟΣ", "οδος ΟΔΟΣ", ["ΟΔΟΣ", "οδος"]),
+        ("ΟΔΟΣ", "οδος ΟΔΟΣ οδοσ", ["ΟΔΟΣ", "οδος", "οδοσ"]),
         ("istanbul", "İstanbul", ["İstanbul"]),
     ],
 )
