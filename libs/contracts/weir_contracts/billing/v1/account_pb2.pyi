@@ -371,7 +371,9 @@ class VerifyLedgerResponse(_message.Message):
     unbalanced_transfers: _builtins.int
     """Transfers whose entries do not add up to zero."""
     wrong_balances: _builtins.int
-    """Accounts whose kept balance differs from the sum of their entries."""
+    """Accounts whose kept balance differs from the sum of their entries, or from the open holds if it
+    is a held account.
+    """
     open_holds: _builtins.int
     """Holds still open."""
     @_builtins.property
