@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 INPUT_NANOS, OUTPUT_NANOS = 500, 1500
 PROMPT = "Tell me the longest story that you know."
-QUIET_S = 0.5
+QUIET_S = 1.0
 
 
 class RawStream:

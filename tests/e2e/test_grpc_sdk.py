@@ -77,4 +77,5 @@ async def test_leaving_a_stream_early_frees_the_engine(stack: Any, until: Any) -
 
     charge = await until(charged, "the hold is settled")
     tokens = await stack.count_tokens(TEXT)
-    assert tokens * 500 < charge < tokens * 500 + 300 * 1500
+    # A token counts once all of its text was released: of the first piece that may be none.
+    assert tokens * 500 <= charge < tokens * 500 + 300 * 1500

@@ -5,7 +5,7 @@ from weir_cli.admin import TIMEOUT_S, Admin
 from weir_cli.generation import Input
 from weir_contracts.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 
-PROMPT = "Once upon a time, there was a little river that"
+PROMPT = "Once upon a time there was a little boat on a wide river."
 MAX_TOKENS = 60
 
 

@@ -10,13 +10,19 @@ PYTHON_CHAT = """from openai import OpenAI
 
 client = OpenAI(base_url="{url}/v1", api_key="{key}")
 messages = [{{"role": "user", "content": "{prompt}"}}]
-for chunk in client.chat.completions.create(model="{model}", messages=messages, stream=True):
+stream = client.chat.completions.create(
+    model="{model}", messages=messages, temperature=0.7, stream=True
+)
+for chunk in stream:
     print(chunk.choices[0].delta.content or "", end="", flush=True)"""
 
 PYTHON_TEXT = """from openai import OpenAI
 
 client = OpenAI(base_url="{url}/v1", api_key="{key}")
-for chunk in client.completions.create(model="{model}", prompt="{prompt}", stream=True):
+stream = client.completions.create(
+    model="{model}", prompt="{prompt}", temperature=0.7, stream=True
+)
+for chunk in stream:
     print(chunk.choices[0].text, end="", flush=True)"""
 
 
@@ -25,7 +31,7 @@ def curl(url: str, key: str, model: str, prompt: str, *, chat: bool) -> str:
     asked: dict[str, object] = (
         {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
     )
-    body = json.dumps({"model": model, "stream": True, **asked})
+    body = json.dumps({"model": model, "stream": True, "temperature": 0.7, **asked})
     path = "chat/completions" if chat else "completions"
     return CURL.format(url=url, path=path, key=key, body=body)
 

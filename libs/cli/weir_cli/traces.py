@@ -12,6 +12,7 @@ from weir_contracts.telemetry.v1 import trace_pb2, trace_pb2_grpc
 
 NANOS_PER_MS = 1_000_000
 COMPLETE_TIMEOUT_S = 3.0
+UNKNOWN_TIMEOUT_S = 0.5
 POLL_S = 0.05
 
 
@@ -36,13 +37,14 @@ async def trace_of(admin: Admin, request_id: str) -> list[Span]:
     The last spans end just after the answer has left, so this waits, within a bound, until the
     trace has no loose ends and does not grow.
     """
-    until_s = time.monotonic() + COMPLETE_TIMEOUT_S
+    started_s = time.monotonic()
     before: list[Span] = []
     while True:
         spans = await _collect(admin, request_id)
         if len(spans) == len(before) and _is_whole(spans):
             return spans
-        if time.monotonic() > until_s:
+        timeout_s = COMPLETE_TIMEOUT_S if spans else UNKNOWN_TIMEOUT_S
+        if time.monotonic() - started_s > timeout_s:
             return spans
         before = spans
         await asyncio.sleep(POLL_S)

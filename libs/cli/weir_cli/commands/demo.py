@@ -24,6 +24,7 @@ from weir_cli.stack.stack import Options, running_stack
 from weir_cli.traces import Span, folded, trace_of
 
 HTTP_TIMEOUT_S = 60
+SAMPLING = {"temperature": generation.TEMPERATURE, "top_p": generation.TOP_P}
 
 
 def demo(processes: Processes = False, model: ModelOption = None, as_json: AsJson = False) -> None:
@@ -105,7 +106,7 @@ async def _openai(http_url: str, api_key: str, model: str, *, chat: bool) -> dic
         answer = await client.post(
             "/v1/chat/completions" if chat else "/v1/completions",
             headers={"Authorization": f"Bearer {api_key}"},
-            json={"model": model, "max_tokens": MAX_TOKENS, **asked},
+            json={"model": model, "max_tokens": MAX_TOKENS, **SAMPLING, **asked},
         )
     body: dict[str, Any] = answer.json()
     if answer.is_error:

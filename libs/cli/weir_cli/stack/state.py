@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -85,15 +86,19 @@ def end_leftovers(home: Home) -> list[str]:
     state = read(home)
     left = [process for process in state.processes if _lives(process)] if state else []
     for process in left:
-        leftover = psutil.Process(process.pid)
-        # PostgreSQL takes SIGINT as "write a checkpoint and end"; the others lose nothing.
-        leftover.send_signal(signal.SIGINT if process.name == "postgres" else signal.SIGKILL)
-        try:
-            leftover.wait(LEFTOVER_TIMEOUT_S)
-        except psutil.TimeoutExpired:
-            leftover.kill()
+        with suppress(psutil.NoSuchProcess):  # it may be ending by itself
+            _end(psutil.Process(process.pid), process.name)
     home.state.unlink(missing_ok=True)
     return [process.name for process in left]
+
+
+def _end(leftover: psutil.Process, name: str) -> None:
+    # PostgreSQL takes SIGINT as "write a checkpoint and end"; the others lose nothing.
+    leftover.send_signal(signal.SIGINT if name == "postgres" else signal.SIGKILL)
+    try:
+        leftover.wait(LEFTOVER_TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        leftover.kill()
 
 
 def _lives(process: ProcessState) -> bool:
