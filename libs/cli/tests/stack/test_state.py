@@ -77,6 +77,18 @@ def test_leftovers_of_a_killed_stack_are_ended(home: Home) -> None:
     assert state.read(home) is None
 
 
+def test_a_leftover_that_ends_by_itself_meanwhile_is_no_fault(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait(10)
+    monkeypatch.setattr(state, "_lives", lambda process: True)
+    state.write(home, a_state(ProcessState("postgres", ended.pid, 1.0, ())))
+    with home.lock():
+        state.end_leftovers(home)
+    assert state.read(home) is None
+
+
 def test_a_process_that_only_has_an_old_pid_is_left_alone(home: Home) -> None:
     state.write(home, a_state(ProcessState("inference", os.getpid(), 12345.0, ())))
     with home.lock():

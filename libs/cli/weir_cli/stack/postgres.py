@@ -38,14 +38,14 @@ def url(home: Home, database: str) -> str:
 async def prepare(home: Home) -> None:
     """Make the data folder at the first start. Raises `Failure` if that is not possible."""
     user = _user()
-    _give(_sockets(home), user)
-    if (home.postgres / "PG_VERSION").exists():
-        return
     parent = home.postgres.parent
     parent.mkdir(exist_ok=True)
+    _give(_sockets(home), user)
     if user:
-        for path in (home.postgres, binaries() / "postgres"):
+        for path in (home.postgres, _sockets(home), binaries() / "postgres"):
             _open_the_way_to(path)
+    if (home.postgres / "PG_VERSION").exists():
+        return
     # Made beside its place and moved there whole: a start that is cut off leaves nothing half made.
     unfinished = parent / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
