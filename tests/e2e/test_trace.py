@@ -41,6 +41,7 @@ async def test_one_request_is_one_trace_over_all_services(stack: Any) -> None:
     answer = stack.openai().chat.completions.create(**stack.body(PROMPT))
     spans = trace_of(stack, answer.id)
     assert edges_of(spans) - OCCASIONAL == EDGES
+    assert {span["status"] for span in spans} == {"OK"}
     ids = {span["span_id"] for span in spans}
     roots = [span for span in spans if span["parent_span_id"] not in ids]
     assert [(root["service"], root["name"]) for root in roots] == [

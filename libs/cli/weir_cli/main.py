@@ -1,5 +1,6 @@
 """The `weir` command: the menu, and how commands end."""
 
+import os
 import sys
 import traceback
 
@@ -7,6 +8,7 @@ import typer
 
 from weir_cli.commands import billing, chat, demo, doctor, keys, models, trace, up
 from weir_cli.failure import Failure
+from weir_cli.loopback import spare_from_proxies
 from weir_cli.screen import err
 from weir_cli.stack.home import home_of
 from weir_kit.errors import WeirError
@@ -29,6 +31,7 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run the command line. Whatever goes wrong is one line on stderr and exit code 1."""
+    spare_from_proxies(os.environ)
     try:
         app()
     except Failure as failure:

@@ -101,7 +101,6 @@ async def _openai(http_url: str, api_key: str, model: str, *, chat: bool) -> dic
     async with httpx.AsyncClient(
         base_url=http_url,
         timeout=HTTP_TIMEOUT_S,
-        trust_env=False,  # no proxy to ourselves
     ) as client:
         answer = await client.post(
             "/v1/chat/completions" if chat else "/v1/completions",

@@ -120,7 +120,7 @@ class Stack:
 
     async def _until_ready(self) -> None:
         until_s = time.monotonic() + READY_TIMEOUT_S
-        async with httpx.AsyncClient(base_url=self.http_url, timeout=5, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.http_url, timeout=5) as client:
             while time.monotonic() < until_s:
                 with suppress(httpx.TransportError):
                     if (await client.get("/readyz")).is_success:

@@ -1,6 +1,7 @@
 """Inference, over its channel."""
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -45,7 +46,13 @@ class InferencePeer:
                     response = await stream.read()
                 if response is grpc.aio.EOF:
                     return
-                yield _delta(response)
+                delta = _delta(response)
+                if delta.finish is not None:
+                    # Its status too: whoever gets the last delta stops reading, and a call that
+                    # is left before its status counts as cancelled in the trace.
+                    with suppress(grpc.aio.AioRpcError):
+                        await stream.read()
+                yield delta
         finally:
             stream.cancel()  # of no effect on a stream that has ended
 
