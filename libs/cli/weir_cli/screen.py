@@ -31,7 +31,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     cells = [[Text(str(cell)) for cell in row] for row in rows]
     for index, column in enumerate(columns):
         numeric = all(_is_amount(row[index].plain) for row in cells)
-        table.add_column(column, justify="right" if cells and numeric else "left", overflow="fold")
+        one_word = all(" " not in row[index].plain for row in cells)  # an id: kept whole, to copy
+        table.add_column(
+            column,
+            justify="right" if cells and numeric else "left",
+            overflow="fold",
+            no_wrap=one_word,
+            min_width=max((len(row[index]) for row in cells), default=0) if one_word else None,
+        )
     for row in cells:
         table.add_row(*row)
     out.print(table)

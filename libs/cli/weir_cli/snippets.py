@@ -14,7 +14,8 @@ stream = client.chat.completions.create(
     model="{model}", messages=messages, temperature=0.7, stream=True
 )
 for chunk in stream:
-    print(chunk.choices[0].delta.content or "", end="", flush=True)"""
+    if chunk.choices:
+        print(chunk.choices[0].delta.content or "", end="", flush=True)"""
 
 PYTHON_TEXT = """from openai import OpenAI
 

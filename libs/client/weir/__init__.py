@@ -2,7 +2,7 @@
 
     import weir
 
-    with weir.Client("127.0.0.1:50051", api_key="weir_sk_…") as client:
+    with weir.Client("127.0.0.1:9090", api_key="weir_sk_…") as client:
         answer = client.generate("weir-tales", "Once upon a time", max_output_tokens=60)
         print(answer.text, answer.usage.output_tokens, answer.cost_nanos)
 

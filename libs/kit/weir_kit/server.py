@@ -19,7 +19,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Channels ping every 15 s, also when idle: the default bound (300 s) would have them sent away.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # (That is the argument's name in gRPC's core; its C macro alone says `min_recv_ping`.)
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     # Clients come back from time to time, and so find new replicas; running streams get their time.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 660_000),

@@ -31,8 +31,12 @@ ModelOption = Annotated[
 def up(
     processes: Processes = False,
     model: ModelOption = None,
-    http_port: Annotated[int, typer.Option(help="The OpenAI API's port. 0: any free.")] = 8080,
-    grpc_port: Annotated[int, typer.Option(help="The gRPC API's port. 0: any free.")] = 9090,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The OpenAI API's port. 0: any free.")
+    ] = 8080,
+    grpc_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The gRPC API's port. 0: any free.")
+    ] = 9090,
     as_json: AsJson = False,
 ) -> None:
     """Start everything, say how to call it, and serve until Ctrl-C."""
