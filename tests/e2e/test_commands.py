@@ -83,6 +83,19 @@ def test_the_statement_of_a_request_shows_both_sides_of_every_transfer(stack: An
     assert "the ledger is right" in stack.weir("billing", "verify").stdout
 
 
+def test_a_new_tenant_has_keys_credit_and_answers(stack: Any) -> None:
+    made = stack.weir_json("tenants", "create", "acme")
+    assert made == {"tenant_id": "acme", "project_id": "default", "currency": "USD"}
+    assert stack.weir_json("tenants", "create", "acme") == made  # again is fine
+    listed = {tenant["tenant_id"] for tenant in stack.weir_json("tenants", "list")}
+    assert {"demo", "acme"} <= listed
+    api_key = stack.weir_json("keys", "create", "--tenant", "acme")["api_key"]
+    stack.weir_json("billing", "credit", "1", "--tenant", "acme")
+    answer = stack.openai(api_key).chat.completions.create(**stack.body("A fox.", max_tokens=4))
+    balance = stack.weir_json("billing", "balance", "--tenant", "acme")
+    assert balance["credit_nanos"] == 10**9 - answer.model_extra["weir"]["cost_nanos"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

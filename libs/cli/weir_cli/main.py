@@ -6,7 +6,7 @@ import traceback
 
 import typer
 
-from weir_cli.commands import billing, chat, demo, doctor, keys, models, trace, up
+from weir_cli.commands import billing, chat, demo, doctor, keys, models, tenants, trace, up
 from weir_cli.failure import Failure
 from weir_cli.loopback import spare_from_proxies
 from weir_cli.screen import err
@@ -23,6 +23,7 @@ app.command()(up.up)
 app.command()(demo.demo)
 app.command()(chat.chat)
 app.command()(models.models)
+app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(billing.app, name="billing")
 app.command()(trace.trace)
