@@ -67,7 +67,6 @@ class Run:
         self._started_at_s = clock.now_s()
         self._started_monotonic_s = clock.monotonic_s()
         self._may_hold = False
-        self._reserving: asyncio.Task[bool] | None = None
         self._closed = False
         self._released_tokens = 0
         self._last: Piece | None = None
@@ -83,13 +82,8 @@ class Run:
         ttl_s = min(math.ceil(self.call.timeout_s) + HOLD_MARGIN_S, HOLD_TTL_S_MAX)
         timeout_s = self.deadline.remaining_s()
         self._may_hold = True
-        # In a task that outlives the client: billing may have taken the call already.
-        self._reserving = self._closings.start(
-            self.call.request_id,
-            self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s),
-        )
         try:
-            held = await asyncio.shield(self._reserving)
+            held = await self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s)
         except REFUSALS:
             self._may_hold = False
             raise
@@ -149,9 +143,6 @@ class Run:
         """Settle, or release where nothing is charged. None: nothing was, or nobody knows yet."""
         if not self._may_hold:
             return None
-        if self._reserving is not None:
-            # A release must not overtake the reservation, which would then stay held.
-            await asyncio.gather(self._reserving, return_exceptions=True)
         try:
             if usage is None:
                 return await self._closings.attempt(self._release)
