@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from weir_inference.core.request import Ending, EndReason, Request
-from weir_inference.core.step_plan import StepPlan
+from weir_inference.core.step_plan import SliceResult, StepPlan
+from weir_inference.core.token_logprob import TokenLogprob
 
 
 @dataclass(frozen=True)
@@ -20,33 +21,50 @@ class ModelDescription:
     parameters: int
     dtype: str
     loaded_at_s: float
+    base_model: str = ""
+    quantization: str = ""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How busy an engine is; the last three count since its start."""
+    """How busy an engine is; from `steps` on, counted since its start."""
 
     queued_requests: int = 0
+    queued_tokens: int = 0
     running_requests: int = 0
     kv_blocks_held: int = 0
     kv_blocks_total: int = 0
     steps: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    preemptions: int = 0
+    queue_s: float = 0.0
+    draft_tokens: int = 0
+    accepted_draft_tokens: int = 0
 
 
 @dataclass(frozen=True)
 class Started:
-    """The request left the queue after `queue_s`."""
+    """The request left the queue after `queue_s`, `cached_tokens` of its prompt in the cache."""
 
     queue_s: float
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class PromptScored:
+    """One for each prompt token but the first."""
+
+    logprobs: tuple[TokenLogprob, ...]
 
 
 @dataclass(frozen=True)
 class Delta:
-    """New tokens: all that were pending; never empty."""
+    """New tokens: all that were pending; never empty. `logprobs` are as many, or none."""
 
     token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,14 +74,17 @@ class Finished:
     reason: EndReason
 
 
-Event = Started | Delta | Finished
+Event = Started | PromptScored | Delta | Finished
 
 
 class Generation(Protocol):
     """A request inside an engine, seen by its caller."""
 
     def events(self) -> AsyncGenerator[Event, None]:
-        """`Started`, `Delta`s, then `Finished`; raises the WeirError that ended the request."""
+        """`Started`, `PromptScored` if asked for, `Delta`s, then `Finished`.
+
+        Raises the WeirError that ended the request.
+        """
         ...
 
     def close(self) -> Ending:
@@ -90,10 +111,14 @@ class Engine(Protocol):
         """How busy it is."""
         ...
 
+    def stalled_s(self) -> float:
+        """How long the step under way has been computed; 0 between steps, inf once broken."""
+        ...
+
 
 class Runner(Protocol):
     """What computes the steps of a native engine."""
 
-    def run(self, plan: StepPlan) -> list[int]:
-        """Compute a step; one sampled token for each slice that samples, in order."""
+    def run(self, plan: StepPlan) -> list[SliceResult]:
+        """Compute a step; a result for each slice, in order."""
         ...

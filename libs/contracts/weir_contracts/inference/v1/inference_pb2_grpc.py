@@ -167,6 +167,16 @@ class ModelRepositoryServiceStub:
                 request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/weir.inference.v1.ModelRepositoryService/LoadAdapter',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterResponse.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/weir.inference.v1.ModelRepositoryService/UnloadAdapter',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.FromString,
+                _registered_method=True)
 
 
 class ModelRepositoryServiceServicer:
@@ -174,7 +184,21 @@ class ModelRepositoryServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """All models, in the order of their names.
+        """All models and adapters, in the order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadAdapter(self, request, context):
+        """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +211,16 @@ def add_ModelRepositoryServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.FromString,
                     response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterResponse.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -217,6 +251,136 @@ class ModelRepositoryService:
             '/weir.inference.v1.ModelRepositoryService/ListModels',
             weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsRequest.SerializeToString,
             weir_dot_inference_dot_v1_dot_inference__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/LoadAdapter',
+            weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.LoadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/UnloadAdapter',
+            weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ExplanationServiceStub:
+    """Why an output token was chosen. For operators: no admission is needed, the service token is.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Explain = channel.unary_unary(
+                '/weir.inference.v1.ExplanationService/Explain',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+
+
+class ExplanationServiceServicer:
+    """Why an output token was chosen. For operators: no admission is needed, the service token is.
+    """
+
+    def Explain(self, request, context):
+        """Attribute one output token to the tokens before it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ExplanationServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.ExplainRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.ExplainResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'weir.inference.v1.ExplanationService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('weir.inference.v1.ExplanationService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ExplanationService:
+    """Why an output token was chosen. For operators: no admission is needed, the service token is.
+    """
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ExplanationService/Explain',
+            weir_dot_inference_dot_v1_dot_inference__pb2.ExplainRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

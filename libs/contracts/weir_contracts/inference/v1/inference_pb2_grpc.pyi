@@ -92,7 +92,11 @@ class ModelRepositoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelRepositoryServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
-    """All models, in the order of their names."""
+    """All models and adapters, in the order of their names."""
+    LoadAdapter: _grpc.UnaryUnaryMultiCallable[_inference_pb2.LoadAdapterRequest, _inference_pb2.LoadAdapterResponse]
+    """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken."""
+    UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_inference_pb2.UnloadAdapterRequest, _inference_pb2.UnloadAdapterResponse]
+    """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
 
 @_typing.type_check_only
 class ModelRepositoryServiceAsyncStub(ModelRepositoryServiceStub):
@@ -100,7 +104,11 @@ class ModelRepositoryServiceAsyncStub(ModelRepositoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """All models, in the order of their names."""
+    """All models and adapters, in the order of their names."""
+    LoadAdapter: _aio.UnaryUnaryMultiCallable[_inference_pb2.LoadAdapterRequest, _inference_pb2.LoadAdapterResponse]  # type: ignore[assignment]
+    """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken."""
+    UnloadAdapter: _aio.UnaryUnaryMultiCallable[_inference_pb2.UnloadAdapterRequest, _inference_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
+    """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
 
 class ModelRepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """The models that this replica serves."""
@@ -111,6 +119,53 @@ class ModelRepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.ListModelsResponse, _abc.Awaitable[_inference_pb2.ListModelsResponse]]:
-        """All models, in the order of their names."""
+        """All models and adapters, in the order of their names."""
+
+    @_abc_1.abstractmethod
+    def LoadAdapter(
+        self,
+        request: _inference_pb2.LoadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.LoadAdapterResponse, _abc.Awaitable[_inference_pb2.LoadAdapterResponse]]:
+        """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken."""
+
+    @_abc_1.abstractmethod
+    def UnloadAdapter(
+        self,
+        request: _inference_pb2.UnloadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.UnloadAdapterResponse, _abc.Awaitable[_inference_pb2.UnloadAdapterResponse]]:
+        """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
 
 def add_ModelRepositoryServiceServicer_to_server(servicer: ModelRepositoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class ExplanationServiceStub:
+    """Why an output token was chosen. For operators: no admission is needed, the service token is."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ExplanationServiceAsyncStub: ...
+    Explain: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ExplainRequest, _inference_pb2.ExplainResponse]
+    """Attribute one output token to the tokens before it."""
+
+@_typing.type_check_only
+class ExplanationServiceAsyncStub(ExplanationServiceStub):
+    """Why an output token was chosen. For operators: no admission is needed, the service token is."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Explain: _aio.UnaryUnaryMultiCallable[_inference_pb2.ExplainRequest, _inference_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Attribute one output token to the tokens before it."""
+
+class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Why an output token was chosen. For operators: no admission is needed, the service token is."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _inference_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.ExplainResponse, _abc.Awaitable[_inference_pb2.ExplainResponse]]:
+        """Attribute one output token to the tokens before it."""
+
+def add_ExplanationServiceServicer_to_server(servicer: ExplanationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

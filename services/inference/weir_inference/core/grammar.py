@@ -1,0 +1,36 @@
+"""What an output must match, as the engine sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class GrammarSpec:
+    """As the caller gave it. `kind`: `json_schema`, `regex`, `lark` or `choices`.
+
+    `texts` is one text, but for `choices` one or more.
+    """
+
+    kind: str
+    texts: tuple[str, ...]
+
+
+class Matcher(Protocol):
+    """Where one output stands in its grammar."""
+
+    def allowed(self, output: Sequence[int]) -> bytes:
+        """Which tokens may follow these: a bit for each of the vocabulary, little-endian.
+
+        The end-of-text token may follow where the grammar is complete. `output` is all tokens so
+        far; it is the last call's, or longer.
+        """
+        ...
+
+
+class Grammar(Protocol):
+    """A grammar compiled for a model's vocabulary; shared by outputs."""
+
+    def matcher(self) -> Matcher:
+        """A matcher for a new output."""
+        ...
