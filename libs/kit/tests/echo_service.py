@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
 
+from weir_kit.condition import Condition
 from weir_kit.config import setting
 from weir_kit.host import main
 from weir_kit.service import Peers, Service, Servicer, ServiceSpec
@@ -46,14 +47,20 @@ def say(channel: grpc.aio.Channel, name: str) -> Any:
 
 @asynccontextmanager
 async def open_echo(config: Config, peers: Peers) -> AsyncIterator[Service]:
+    condition = Condition.WELL
+
     async def answer(request: StringValue, context: Any) -> StringValue:
+        nonlocal condition
         print("asked", flush=True)
+        if request.value == "break":
+            condition = Condition.BROKEN
+            await asyncio.Event().wait()
         await asyncio.sleep(config.delay_s)
         return request
 
     print("echo opened", flush=True)
     try:
-        yield Service("echo", (servicer_of("echo", answer),))
+        yield Service("echo", (servicer_of("echo", answer),), lambda: condition)
     finally:
         print("echo closed", flush=True)
 

@@ -22,6 +22,7 @@ from weir_kit.channel import connect
 from weir_kit.config import ConfigError
 from weir_kit.host import Ready, find_specs, run_host
 from weir_kit.service import ServiceSpec
+from weir_kit.watch import EXIT_BROKEN
 
 PROGRAM = Path(__file__).parent / "echo_service.py"
 TOKEN = "host-token"
@@ -226,6 +227,20 @@ async def test_a_second_signal_ends_it_at_once(environ: dict[str, str]) -> None:
             with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
                 await call
         await running.until("echo closed")
+
+
+async def test_a_broken_service_ends_its_process_at_once_and_callers_see_it_unavailable(
+    environ: dict[str, str],
+) -> None:
+    async with program(environ, "echo") as running:
+        await running.ready()
+        async with connect(running.listen, service_token=TOKEN) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await echo_service.say(channel, "echo")(StringValue(value="break"), timeout=30)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await asyncio.wait_for(running.process.wait(), 10) == EXIT_BROKEN
+        levels = [json.loads(line)["level"] async for line in running.process.stderr]
+        assert levels == ["warning", "critical"]
 
 
 async def test_a_wrong_environment_is_one_clear_line(environ: dict[str, str]) -> None:

@@ -1,10 +1,11 @@
-"""Health (grpc.health.v1): SERVING until the process begins to drain."""
+"""Health (grpc.health.v1): what each service says of itself, until the process begins to drain."""
 
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from weir_kit.service import Servicer
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
@@ -18,7 +19,11 @@ class Health:
 
     async def serve(self, full_name: str) -> None:
         """`full_name`, as `weir.policy.v1.PolicyService`, serves from now on."""
-        await self._servicer.set(full_name, SERVING)
+        await self.tell(full_name, serving=True)
+
+    async def tell(self, full_name: str, serving: bool) -> None:
+        """Whether `full_name` serves; after `drain` it does not, whatever is told."""
+        await self._servicer.set(full_name, SERVING if serving else NOT_SERVING)
 
     async def drain(self) -> None:
         """Nothing serves any more; for good."""

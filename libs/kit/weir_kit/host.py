@@ -22,8 +22,9 @@ from weir_kit.local import LocalChannel, LocalServer
 from weir_kit.logs import log_lost_errors, start_logging
 from weir_kit.peers import HostPeers
 from weir_kit.server import GrpcServer
-from weir_kit.service import Servicer, ServiceSpec
+from weir_kit.service import Service, Servicer, ServiceSpec
 from weir_kit.trace_service import trace_servicer
+from weir_kit.watch import Watch
 
 ENTRY_POINTS = "weir.services"
 DRAIN_S = 10.0
@@ -59,9 +60,11 @@ async def run_host(
     ready: Callable[[Ready], Any] | None = None,
     stop: asyncio.Event | None = None,
     drain_s: float = DRAIN_S,
+    watch: Callable[[Health], Watch] = Watch,
 ) -> None:
     """Open the services in order, serve them until `stop` is set, drain, and close them in reverse.
 
+    Meanwhile `watch` asks them how they are.
     Raises ConfigError before anything is opened if a variable is missing or wrong.
     """
     host = load(HostConfig, environ)
@@ -71,7 +74,9 @@ async def run_host(
     local, server = LocalServer(inbound), GrpcServer(inbound, health)
     channel = govern(LocalChannel(local), service_token=host.service_token)
     peers = HostPeers(names, channel, host.addresses, host.service_token)
+    watching, services = watch(health), list[Service]()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(watching.close)
         stack.push_async_callback(_start_export(host))
         stack.push_async_callback(peers.close)
         stack.push_async_callback(local.stop, 0)
@@ -80,6 +85,7 @@ async def run_host(
         for spec, config in zip(specs, configs, strict=True):
             with telemetry.use_service(spec.name):
                 service = await stack.enter_async_context(spec.open(config, peers))
+            services.append(service)
             for servicer in service.servicers:
                 _add(servicer, local, server)
         try:
@@ -87,6 +93,7 @@ async def run_host(
         except OSError as error:
             raise ConfigError(f"WEIR_LISTEN is wrong: {error}") from error
         stack.push_async_callback(server.drain, drain_s)
+        watching.start(services)
         if ready is not None:
             ready(Ready(names, listen, peers))
         await (stop or asyncio.Event()).wait()

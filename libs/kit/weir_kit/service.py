@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import grpc
 
+from weir_kit.condition import Condition, always_well
+
 
 class Peers(Protocol):
     """Channels to the other services, in process or over the wire: the same stubs either way."""
@@ -31,10 +33,15 @@ class Servicer:
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: what `open` yields."""
+    """A running service: what `open` yields.
+
+    The host asks for its `condition` every second, on the event loop: it answers at once. Health
+    says SERVING while it is well; a broken one ends the process (`weir_kit.watch`).
+    """
 
     name: str
     servicers: tuple[Servicer, ...]
+    condition: Callable[[], Condition] = always_well
 
 
 @dataclass(frozen=True)
