@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from weir_inference.config import Config, ModelSource
-from weir_kit.config import ConfigError, load
+from weir_kit.config import REQUIRED, ConfigError, load, settings_of
 
 
 @pytest.fixture
@@ -28,8 +28,23 @@ def test_models_and_defaults_are_read(environ: dict[str, str]) -> None:
         256,
         32,
         256,
-        1024,
+        256,
     )
+    assert config.prefix_caching
+    assert not load(Config, {**environ, "WEIR_INFERENCE_PREFIX_CACHING": "off"}).prefix_caching
+
+
+def test_the_readme_tells_every_setting_and_its_default() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for one in settings_of(Config):
+        cell = "required" if one.default is REQUIRED else f"`{as_written(one.default)}`"
+        assert f"| `{one.variable}` | {cell} |" in readme, one.variable
+
+
+def as_written(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +59,14 @@ def test_models_and_defaults_are_read(environ: dict[str, str]) -> None:
         ("WEIR_INFERENCE_KV_MB", "0"),
         ("WEIR_INFERENCE_MAX_RUNNING", "many"),
         ("WEIR_INFERENCE_STEP_TOKENS", "8"),
+        ("WEIR_INFERENCE_QUANTIZE", "fp8"),
+        ("WEIR_INFERENCE_KERNELS", "cuda"),
+        ("WEIR_INFERENCE_MAX_QUEUED_TOKENS", "0"),
+        ("WEIR_INFERENCE_PREFIX_CACHING", "yes"),
+        ("WEIR_INFERENCE_DRAFT_TOKENS", "-1"),
+        ("WEIR_INFERENCE_DRAFT_TOKENS", "17"),
+        ("WEIR_INFERENCE_STALL_EXIT_S", "0"),
+        ("WEIR_INFERENCE_STALL_EXIT_S", "nan"),
     ],
 )
 def test_a_wrong_value_names_its_variable(

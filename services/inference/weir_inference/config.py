@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from weir_kit.config import REQUIRED, ConfigError, names, secret_file, setting
 
+DRAFT_TOKENS_MAX = 16
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -50,6 +52,27 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def draft_tokens(text: str) -> int:
+    """0 to `DRAFT_TOKENS_MAX`."""
+    number = int(text)
+    if not 0 <= number <= DRAFT_TOKENS_MAX:
+        raise ValueError(f"expected 0 to {DRAFT_TOKENS_MAX}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError("expected seconds, above 0")
+    return number
+
+
+def on_or_off(text: str) -> bool:
+    """`on` or `off`."""
+    return one_of("on", "off")(text) == "on"
+
+
 @dataclass(frozen=True)
 class Config:
     """All that can be set. The KV memory is per model; on a GPU it is GPU memory."""
@@ -81,6 +104,18 @@ class Config:
         "auto, bf16 or fp32; auto is what config.json says.",
         parse=one_of("auto", "bf16", "fp32"),
     )
+    quantize: str = setting(
+        "WEIR_INFERENCE_QUANTIZE",
+        "none",
+        "none, int8 or int4: how weights are held, quantized when they are loaded.",
+        parse=one_of("none", "int8", "int4"),
+    )
+    kernels: str = setting(
+        "WEIR_INFERENCE_KERNELS",
+        "auto",
+        "auto, native or torch: what computes on the CPU; auto is native where it was built.",
+        parse=one_of("auto", "native", "torch"),
+    )
     threads: int = setting(
         "WEIR_INFERENCE_THREADS",
         0,
@@ -99,11 +134,35 @@ class Config:
         "Requests of one model that may wait, at most.",
         at_least(1),
     )
+    max_queued_tokens: int = setting(
+        "WEIR_INFERENCE_MAX_QUEUED_TOKENS",
+        262_144,
+        "Prompt tokens of one model's waiting requests together, at most.",
+        at_least(1),
+    )
     step_tokens: int = setting(
         "WEIR_INFERENCE_STEP_TOKENS",
-        1024,
+        256,
         "Tokens computed in one step, at most; not below WEIR_INFERENCE_MAX_RUNNING.",
         at_least(1),
+    )
+    prefix_caching: bool = setting(
+        "WEIR_INFERENCE_PREFIX_CACHING",
+        True,
+        "on or off: a prompt's beginning that the same tenant sent before is not computed again.",
+        parse=on_or_off,
+    )
+    draft_tokens: int = setting(
+        "WEIR_INFERENCE_DRAFT_TOKENS",
+        4,
+        "Tokens guessed in a step for each request, at most, by prompt look-up; 0 is off.",
+        parse=draft_tokens,
+    )
+    stall_exit_s: float = setting(
+        "WEIR_INFERENCE_STALL_EXIT_S",
+        30.0,
+        "Seconds that a step may take before the process ends, to be started again.",
+        parse=seconds,
     )
 
     def __post_init__(self) -> None:

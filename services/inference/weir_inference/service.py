@@ -41,7 +41,12 @@ async def open_service(
         kv_mb=config.kv_mb,
         max_running=config.max_running,
         max_queued=config.max_queued,
+        max_queued_tokens=config.max_queued_tokens,
         step_tokens=config.step_tokens,
+        prefix_caching=config.prefix_caching,
+        draft_tokens=config.draft_tokens,
+        quantize=config.quantize,
+        kernels=config.kernels,
     )
     async with AsyncExitStack() as opened:
         # The meter opens first and closes last: requests that end with the engines are metered too.

@@ -29,7 +29,8 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class TorchSettings:
     """How to run a model.
 
-    `device`: auto, cpu or cuda; `dtype`: auto, bf16 or fp32; `threads`: 0 for torch's choice.
+    `device`: auto, cpu or cuda; `dtype`: auto, bf16 or fp32; `threads`: 0 for torch's choice;
+    `quantize`: none, int8 or int4; `kernels`: auto, native or torch; `draft_tokens`: 0 for none.
     """
 
     device: str = "auto"
@@ -38,7 +39,12 @@ class TorchSettings:
     kv_mb: int = 256
     max_running: int = 32
     max_queued: int = 256
-    step_tokens: int = 1024
+    max_queued_tokens: int = 262_144
+    step_tokens: int = 256
+    prefix_caching: bool = True
+    draft_tokens: int = 4
+    quantize: str = "none"
+    kernels: str = "auto"
 
 
 class KVCacheTooSmall(ValueError):
