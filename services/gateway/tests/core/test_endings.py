@@ -175,3 +175,27 @@ def test_errors_that_say_nothing_about_a_reservation_release_it(world: Any) -> N
 
     for error in (Unavailable("lost"), Internal("fault")):
         assert asyncio.run(lose(error)).holds == {"req_1": "released"}
+
+
+async def test_a_reservation_that_arrives_after_the_client_has_gone_is_released(
+    world: Any,
+) -> None:
+    """As over a wire: billing goes on with a call whose caller has gone."""
+    reserve = world.reserve
+
+    async def arrive_late(*arguments: Any) -> bool:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return bool(await reserve(*arguments))
+
+    async def over_the_wire(*arguments: Any) -> bool:
+        world.on_step(0, "reserving")
+        return await asyncio.shield(asyncio.create_task(arrive_late(*arguments)))
+
+    world.reserve = over_the_wire
+    reading = asyncio.create_task(Client(world, streamed=True).read())
+    world.on_step = lambda step, now: reading.cancel() if now == "reserving" else None
+    await asyncio.wait([reading])
+    await world.closings.drain()
+    assert world.holds == {"req_1": "released"}
+    assert [record.outcome for record in world.records] == ["disconnected"]

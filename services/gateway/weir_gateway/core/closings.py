@@ -19,10 +19,10 @@ BACKOFFS_S = (0.1, 0.5, 2.0)
 
 
 class Closings:
-    """Owns the tasks that settle, release and record.
+    """Owns the tasks that reserve, settle, release and record.
 
     A request's own task can be cancelled at any moment; these only by `drain` at shutdown.
-    Each is bounded by `TIMEOUT_S`, and each request starts two at most.
+    Each is bounded by `DRAIN_TIMEOUT_S`, and each request starts three at most.
     """
 
     def __init__(self, backoffs_s: tuple[float, ...] = BACKOFFS_S) -> None:

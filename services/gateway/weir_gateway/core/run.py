@@ -66,7 +66,7 @@ class Run:
         self._clock = clock
         self._started_at_s = clock.now_s()
         self._started_monotonic_s = clock.monotonic_s()
-        self._may_hold = False
+        self._reserving: asyncio.Task[bool] | None = None
         self._closed = False
         self._released_tokens = 0
         self._last: Piece | None = None
@@ -81,14 +81,12 @@ class Run:
         self._usage = Usage(input_tokens=len(prompt.token_ids))
         ttl_s = min(math.ceil(self.call.timeout_s) + HOLD_MARGIN_S, HOLD_TTL_S_MAX)
         timeout_s = self.deadline.remaining_s()
-        self._may_hold = True
-        try:
-            held = await self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s)
-        except REFUSALS:
-            self._may_hold = False
-            raise
-        if not held:
-            self._may_hold = False  # the hold of an earlier request, closed by it
+        # In a task that outlives the client: billing may have taken the call already.
+        self._reserving = self._closings.start(
+            self.call.request_id,
+            self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s),
+        )
+        if not await asyncio.shield(self._reserving):
             raise Conflict(
                 "a request with this request_id has ended already; send a new one",
                 field="request_id",
@@ -141,7 +139,7 @@ class Run:
 
     async def _pay(self, usage: Usage | None) -> Money | None:
         """Settle, or release where nothing is charged. None: nothing was, or nobody knows yet."""
-        if not self._may_hold:
+        if not await self._may_be_held():
             return None
         try:
             if usage is None:
@@ -153,6 +151,14 @@ class Run:
                 "%s was not closed at billing: %s", self.call.request_id, type(error).__name__
             )
             return None
+
+    async def _may_be_held(self) -> bool:
+        """Whether there may be a hold. Waits for the reservation: nothing may overtake it."""
+        if self._reserving is None:
+            return False
+        [held] = await asyncio.gather(self._reserving, return_exceptions=True)
+        # False: the hold of an earlier request, closed by it.
+        return held is not False and not isinstance(held, REFUSALS)
 
     async def _settle(self, usage: Usage, timeout_s: float) -> Money:
         return await self._billing.settle(self.call.request_id, self.admission, usage, timeout_s)
