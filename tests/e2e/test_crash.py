@@ -12,7 +12,7 @@ import pytest
 from weir_contracts.common.v1 import chat_pb2
 from weir_contracts.gateway.v1 import generation_pb2, generation_pb2_grpc
 
-PROMPT = "Tell me about the giant and the mouse."
+PROMPT = "There was once a king who had three sons."
 BACK_TIMEOUT_S = 60
 
 
@@ -29,7 +29,7 @@ async def test_a_stream_over_http_ends_with_an_error_and_inference_comes_back(
     stack: Any, until: Any
 ) -> None:
     stream = stack.openai().chat.completions.create(
-        **stack.body(PROMPT, max_tokens=300), stream=True
+        **stack.body(PROMPT, max_tokens=400), stream=True
     )
     request_id, killed = "", stack.pid("inference")
     with pytest.raises(openai.APIError) as caught:
@@ -54,7 +54,7 @@ async def test_a_stream_over_grpc_ends_with_unavailable(stack: Any, until: Any) 
     spec = generation_pb2.GenerationSpec(
         model=stack.model,
         chat=chat_pb2.Chat(messages=[chat_pb2.ChatMessage(role="user", content=PROMPT)]),
-        max_output_tokens=300,
+        max_output_tokens=400,
     )
     request_id, texts = "", 0
     async with grpc.aio.insecure_channel(stack.grpc_address) as channel:
