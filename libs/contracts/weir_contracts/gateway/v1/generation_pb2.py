@@ -29,7 +29,7 @@ from weir_contracts.common.v1 import usage_pb2 as weir_dot_common_dot_v1_dot_usa
 from weir_contracts.inference.v1 import inference_pb2 as weir_dot_inference_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n weir/gateway/v1/generation.proto\x12\x0fweir.gateway.v1\x1a\x19weir/common/v1/chat.proto\x1a\x1cweir/common/v1/finding.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\x1a!weir/inference/v1/inference.proto\"\xd3\x01\n\x0eGenerationSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x1e\n\x11max_output_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12-\n\x08sampling\x18\x05 \x01(\x0b\x32\x1b.weir.inference.v1.Sampling\x12\x0c\n\x04stop\x18\x06 \x03(\tB\x07\n\x05inputB\x14\n\x12_max_output_tokens\"T\n\x0fGenerateRequest\x12-\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.weir.gateway.v1.GenerationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"v\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x31\n\x06result\x18\x04 \x01(\x0b\x32!.weir.gateway.v1.GenerationResult\"Z\n\x15StreamGenerateRequest\x12-\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.weir.gateway.v1.GenerationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xba\x01\n\x16StreamGenerateResponse\x12\x31\n\x07started\x18\x01 \x01(\x0b\x32\x1e.weir.gateway.v1.StreamStartedH\x00\x12-\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1c.weir.gateway.v1.StreamDeltaH\x00\x12\x35\n\x08\x66inished\x18\x03 \x01(\x0b\x32!.weir.gateway.v1.GenerationResultH\x00\x42\x07\n\x05\x65vent\"2\n\rStreamStarted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x1b\n\x0bStreamDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xc5\x01\n\x10GenerationResult\x12\x36\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1f.weir.inference.v1.FinishReason\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\x12#\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x17.weir.common.v1.Finding\"d\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x42\x07\n\x05input\"+\n\x13\x43ountTokensResponse\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x32\xa3\x02\n\x11GenerationService\x12O\n\x08Generate\x12 .weir.gateway.v1.GenerateRequest\x1a!.weir.gateway.v1.GenerateResponse\x12\x63\n\x0eStreamGenerate\x12&.weir.gateway.v1.StreamGenerateRequest\x1a\'.weir.gateway.v1.StreamGenerateResponse0\x01\x12X\n\x0b\x43ountTokens\x12#.weir.gateway.v1.CountTokensRequest\x1a$.weir.gateway.v1.CountTokensResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n weir/gateway/v1/generation.proto\x12\x0fweir.gateway.v1\x1a\x19weir/common/v1/chat.proto\x1a\x1cweir/common/v1/finding.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\x1a!weir/inference/v1/inference.proto\"\xc7\x02\n\x0eGenerationSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12\x1e\n\x11max_output_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12-\n\x08sampling\x18\x05 \x01(\x0b\x32\x1b.weir.inference.v1.Sampling\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\t\n\x01n\x18\x07 \x01(\x05\x12\x19\n\x0ctop_logprobs\x18\x08 \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04\x65\x63ho\x18\t \x01(\x08\x12-\n\x08priority\x18\n \x01(\x0e\x32\x1b.weir.inference.v1.PriorityB\x07\n\x05inputB\x14\n\x12_max_output_tokensB\x0f\n\r_top_logprobs\"T\n\x0fGenerateRequest\x12-\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.weir.gateway.v1.GenerationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"v\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x31\n\x06result\x18\x04 \x01(\x0b\x32!.weir.gateway.v1.GenerationResult\"Z\n\x15StreamGenerateRequest\x12-\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.weir.gateway.v1.GenerationSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xba\x01\n\x16StreamGenerateResponse\x12\x31\n\x07started\x18\x01 \x01(\x0b\x32\x1e.weir.gateway.v1.StreamStartedH\x00\x12-\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1c.weir.gateway.v1.StreamDeltaH\x00\x12\x35\n\x08\x66inished\x18\x03 \x01(\x0b\x32!.weir.gateway.v1.GenerationResultH\x00\x42\x07\n\x05\x65vent\"2\n\rStreamStarted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\\\n\x0bStreamDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06\x63hoice\x18\x02 \x01(\x05\x12/\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1d.weir.gateway.v1.TokenLogprob\"w\n\x0cTokenLogprob\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x14\n\x07logprob\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12(\n\x03top\x18\x03 \x03(\x0b\x32\x1b.weir.gateway.v1.TopLogprob\x12\r\n\x05start\x18\x04 \x01(\x05\x42\n\n\x08_logprob\"+\n\nTopLogprob\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"\xaa\x01\n\x06\x43hoice\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x36\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1f.weir.inference.v1.FinishReason\x12/\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1d.weir.gateway.v1.TokenLogprob\x12)\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x17.weir.common.v1.Finding\"\xef\x01\n\x10GenerationResult\x12\x36\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1f.weir.inference.v1.FinishReason\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\x12#\n\x04\x63ost\x18\x03 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12(\n\x07\x63hoices\x18\x05 \x03(\x0b\x32\x17.weir.gateway.v1.Choice\"d\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x42\x07\n\x05input\"+\n\x13\x43ountTokensResponse\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x32\xa3\x02\n\x11GenerationService\x12O\n\x08Generate\x12 .weir.gateway.v1.GenerateRequest\x1a!.weir.gateway.v1.GenerateResponse\x12\x63\n\x0eStreamGenerate\x12&.weir.gateway.v1.StreamGenerateRequest\x1a\'.weir.gateway.v1.StreamGenerateResponse0\x01\x12X\n\x0b\x43ountTokens\x12#.weir.gateway.v1.CountTokensRequest\x1a$.weir.gateway.v1.CountTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,25 +37,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.gateway.v1.generation_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATIONSPEC']._serialized_start=202
-  _globals['_GENERATIONSPEC']._serialized_end=413
-  _globals['_GENERATEREQUEST']._serialized_start=415
-  _globals['_GENERATEREQUEST']._serialized_end=499
-  _globals['_GENERATERESPONSE']._serialized_start=501
-  _globals['_GENERATERESPONSE']._serialized_end=619
-  _globals['_STREAMGENERATEREQUEST']._serialized_start=621
-  _globals['_STREAMGENERATEREQUEST']._serialized_end=711
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=714
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=900
-  _globals['_STREAMSTARTED']._serialized_start=902
-  _globals['_STREAMSTARTED']._serialized_end=952
-  _globals['_STREAMDELTA']._serialized_start=954
-  _globals['_STREAMDELTA']._serialized_end=981
-  _globals['_GENERATIONRESULT']._serialized_start=984
-  _globals['_GENERATIONRESULT']._serialized_end=1181
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1183
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1283
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1285
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1328
-  _globals['_GENERATIONSERVICE']._serialized_start=1331
-  _globals['_GENERATIONSERVICE']._serialized_end=1622
+  _globals['_GENERATIONSPEC']._serialized_end=529
+  _globals['_GENERATEREQUEST']._serialized_start=531
+  _globals['_GENERATEREQUEST']._serialized_end=615
+  _globals['_GENERATERESPONSE']._serialized_start=617
+  _globals['_GENERATERESPONSE']._serialized_end=735
+  _globals['_STREAMGENERATEREQUEST']._serialized_start=737
+  _globals['_STREAMGENERATEREQUEST']._serialized_end=827
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=830
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=1016
+  _globals['_STREAMSTARTED']._serialized_start=1018
+  _globals['_STREAMSTARTED']._serialized_end=1068
+  _globals['_STREAMDELTA']._serialized_start=1070
+  _globals['_STREAMDELTA']._serialized_end=1162
+  _globals['_TOKENLOGPROB']._serialized_start=1164
+  _globals['_TOKENLOGPROB']._serialized_end=1283
+  _globals['_TOPLOGPROB']._serialized_start=1285
+  _globals['_TOPLOGPROB']._serialized_end=1328
+  _globals['_CHOICE']._serialized_start=1331
+  _globals['_CHOICE']._serialized_end=1501
+  _globals['_GENERATIONRESULT']._serialized_start=1504
+  _globals['_GENERATIONRESULT']._serialized_end=1743
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=1745
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1845
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1847
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1890
+  _globals['_GENERATIONSERVICE']._serialized_start=1893
+  _globals['_GENERATIONSERVICE']._serialized_end=2184
 # @@protoc_insertion_point(module_scope)

@@ -35,12 +35,28 @@ class GenerationSpec(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     prompt: _builtins.str
     """A plain prompt."""
     max_output_tokens: _builtins.int
-    """Output tokens at most. Unset: as many as the context leaves, 256 at most."""
+    """Tokens of one output at most. Unset: as many as the context leaves, 256 at most."""
+    n: _builtins.int
+    """Outputs to generate, each on its own, at most 16. 0 is 1. With a seed, output i has seed + i."""
+    top_logprobs: _builtins.int
+    """Tell each output token's log-probability and those of this many likeliest tokens, at most 20.
+    Unset: tell none. They end for an output where a rule changes or ends its text.
+    """
+    echo: _builtins.bool
+    """Begin each text with the plain prompt, and its log-probabilities with the prompt's tokens.
+    Then `max_output_tokens` may be 0, if `n` is 1: no output tokens are made or charged.
+    """
+    priority: _inference_pb2.Priority.ValueType
+    """Who goes first among the waiting requests of a tenant."""
     @_builtins.property
     def chat(self) -> _chat_pb2.Chat:
         """A conversation."""
@@ -62,17 +78,25 @@ class GenerationSpec(_message.Message):
         max_output_tokens: _builtins.int | None = ...,
         sampling: _inference_pb2.Sampling | None = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
+        n: _builtins.int = ...,
+        top_logprobs: _builtins.int | None = ...,
+        echo: _builtins.bool = ...,
+        priority: _inference_pb2.Priority.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "chat", b"chat", "input", b"input", "max_output_tokens", b"max_output_tokens", "prompt", b"prompt", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_top_logprobs", b"_top_logprobs", "chat", b"chat", "input", b"input", "max_output_tokens", b"max_output_tokens", "prompt", b"prompt", "sampling", b"sampling", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "chat", b"chat", "input", b"input", "max_output_tokens", b"max_output_tokens", "model", b"model", "prompt", b"prompt", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_top_logprobs", b"_top_logprobs", "chat", b"chat", "echo", b"echo", "input", b"input", "max_output_tokens", b"max_output_tokens", "model", b"model", "n", b"n", "priority", b"priority", "prompt", b"prompt", "sampling", b"sampling", "stop", b"stop", "top_logprobs", b"top_logprobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__top_logprobs: _TypeAlias = _typing.Literal["top_logprobs"]  # noqa: Y015
+    _WhichOneofArgType__top_logprobs: _TypeAlias = _typing.Literal["_top_logprobs", b"_top_logprobs"]  # noqa: Y015
     _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["chat", "prompt"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_logprobs) -> _WhichOneofReturnType__top_logprobs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
@@ -108,7 +132,7 @@ Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 
 @_typing.final
 class GenerateResponse(_message.Message):
-    """The text."""
+    """The texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -121,7 +145,7 @@ class GenerateResponse(_message.Message):
     model: _builtins.str
     """The model."""
     text: _builtins.str
-    """The generated text."""
+    """The first choice's text."""
     @_builtins.property
     def result(self) -> Global___GenerationResult:
         """How it ended."""
@@ -241,20 +265,132 @@ class StreamDelta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Released text; never empty."""
+    """Released text; empty only beside log-probabilities."""
+    choice: _builtins.int
+    """Which choice, from 0."""
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
+        """Tokens whose text has been released by now, if asked for."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        choice: _builtins.int = ...,
+        logprobs: _abc.Iterable[Global___TokenLogprob] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamDelta: _TypeAlias = StreamDelta  # noqa: Y015
+
+@_typing.final
+class TokenLogprob(_message.Message):
+    """How likely a token was: natural logarithms, before temperature, cuts and penalties."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The token's text; U+FFFD where it is a part of a character."""
+    logprob: _builtins.float
+    """Its log-probability; unset for a prompt's first token, which nothing precedes."""
+    start: _builtins.int
+    """Where its text begins in the choice's, in Unicode code points."""
+    @_builtins.property
+    def top(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopLogprob]:
+        """The likeliest tokens, the likeliest first."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        logprob: _builtins.float | None = ...,
+        top: _abc.Iterable[Global___TopLogprob] | None = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_logprob", b"_logprob", "logprob", b"logprob"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprob", b"_logprob", "logprob", b"logprob", "start", b"start", "text", b"text", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__logprob: _TypeAlias = _typing.Literal["logprob"]  # noqa: Y015
+    _WhichOneofArgType__logprob: _TypeAlias = _typing.Literal["_logprob", b"_logprob"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__logprob) -> _WhichOneofReturnType__logprob | None: ...
+
+Global___TokenLogprob: _TypeAlias = TokenLogprob  # noqa: Y015
+
+@_typing.final
+class TopLogprob(_message.Message):
+    """One of the likeliest tokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The token's text."""
+    logprob: _builtins.float
+    """Its log-probability."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        logprob: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopLogprob: _TypeAlias = TopLogprob  # noqa: Y015
+
+@_typing.final
+class Choice(_message.Message):
+    """One output of a generation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    LOGPROBS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its text; empty in a stream's result, where the deltas had it."""
+    finish_reason: _inference_pb2.FinishReason.ValueType
+    """Why it ended."""
+    @_builtins.property
+    def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprob]:
+        """Its tokens, if asked for; none in a stream's result, where the deltas had them."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+        """What the tenant's rules found in its text."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        finish_reason: _inference_pb2.FinishReason.ValueType = ...,
+        logprobs: _abc.Iterable[Global___TokenLogprob] | None = ...,
+        findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "finish_reason", b"finish_reason", "logprobs", b"logprobs", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Choice: _TypeAlias = Choice  # noqa: Y015
 
 @_typing.final
 class GenerationResult(_message.Message):
@@ -266,11 +402,12 @@ class GenerationResult(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
     finish_reason: _inference_pb2.FinishReason.ValueType
-    """Why."""
+    """Why the first choice did."""
     @_builtins.property
     def usage(self) -> _usage_pb2.TokenUsage:
-        """Tokens charged."""
+        """Tokens charged: the prompt's once, those of all outputs together."""
 
     @_builtins.property
     def cost(self) -> _money_pb2.Money:
@@ -278,7 +415,11 @@ class GenerationResult(_message.Message):
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
-        """What the tenant's rules found."""
+        """What the tenant's rules found, in the input and in all outputs."""
+
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Choice]:
+        """All outputs, in order."""
 
     def __init__(
         self,
@@ -287,10 +428,11 @@ class GenerationResult(_message.Message):
         usage: _usage_pb2.TokenUsage | None = ...,
         cost: _money_pb2.Money | None = ...,
         findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+        choices: _abc.Iterable[Global___Choice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "findings", b"findings", "finish_reason", b"finish_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "cost", b"cost", "findings", b"findings", "finish_reason", b"finish_reason", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
