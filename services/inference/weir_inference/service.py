@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from weir_contracts.inference.v1 import inference_pb2_grpc as rpc
-from weir_inference.adapters.engines.torch.torch_engine import TorchSettings, open_torch_engine
 from weir_inference.adapters.redis_meter import open_redis_meter
 from weir_inference.adapters.span_trace import SpanTrace
 from weir_inference.config import Config
 from weir_inference.core.engine import Engine
 from weir_inference.core.replica import Replica
+from weir_inference.core.stall import condition_of
+from weir_inference.rpc.explanation import ExplanationServicer
 from weir_inference.rpc.inference import InferenceServicer
 from weir_inference.rpc.model_repository import ModelRepositoryServicer
 from weir_kit.admission import AdmissionVerifier
 from weir_kit.clock import Clock, SystemClock
+from weir_kit.condition import Condition
 from weir_kit.service import Peers, Service, Servicer, ServiceSpec
 
 
@@ -33,6 +35,9 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Load every model, then serve. Inference calls no peer."""
     del peers
+    # Only here: torch takes seconds to import, and a wrong setting is told before.
+    from weir_inference.adapters.engines.torch.torch_engine import TorchSettings, open_torch_engine
+
     clock = clock or SystemClock()
     settings = TorchSettings(
         device=config.device,
@@ -57,7 +62,16 @@ async def open_service(
             engines[model.name] = await opened.enter_async_context(engine)
         verifier = AdmissionVerifier(config.admission_public_key)
         replica = Replica(engines, verifier, meter, SpanTrace(clock), clock, seeds)
-        yield Service("inference", servicers(replica))
+        yield service_of(replica, config.stall_exit_s)
+
+
+def service_of(replica: Replica, stall_exit_s: float) -> Service:
+    """The service of a replica, as well as its engines' steps go on."""
+
+    def condition() -> Condition:
+        return condition_of(replica.stalled_s(), broken_after_s=stall_exit_s)
+
+    return Service("inference", servicers(replica), condition)
 
 
 def servicers(replica: Replica) -> tuple[Servicer, ...]:
@@ -72,6 +86,11 @@ def servicers(replica: Replica) -> tuple[Servicer, ...]:
             "weir.inference.v1.ModelRepositoryService",
             ModelRepositoryServicer(replica),
             rpc.add_ModelRepositoryServiceServicer_to_server,
+        ),
+        Servicer(
+            "weir.inference.v1.ExplanationService",
+            ExplanationServicer(replica),
+            rpc.add_ExplanationServiceServicer_to_server,
         ),
     )
 

@@ -9,19 +9,15 @@ from typing import Any
 
 import grpc
 import pytest
-import torch
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
-from safetensors.torch import save_file
 
 from weir_contracts.inference.v1 import inference_pb2 as pb
 from weir_contracts.inference.v1.inference_pb2_grpc import (
     InferenceServiceStub,
     ModelRepositoryServiceStub,
 )
-from weir_inference.adapters.engines.torch.model import LlamaModel
-from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.config import Config
 from weir_inference.service import open_service
 from weir_kit.admission import METADATA_KEY, Admission, AdmissionSigner
@@ -40,6 +36,22 @@ CONFIG = {
     "max_position_embeddings": 4096,
     "eos_token_id": 2,
     "tie_word_embeddings": True,
+}
+LAYER = {
+    "self_attn.q_proj.weight": (32, 32),
+    "self_attn.k_proj.weight": (16, 32),
+    "self_attn.v_proj.weight": (16, 32),
+    "self_attn.o_proj.weight": (32, 32),
+    "mlp.gate_proj.weight": (64, 32),
+    "mlp.up_proj.weight": (64, 32),
+    "mlp.down_proj.weight": (32, 64),
+    "input_layernorm.weight": (32,),
+    "post_attention_layernorm.weight": (32,),
+}
+SHAPES = {
+    "model.embed_tokens.weight": (64, 32),
+    **{f"model.layers.{n}.{name}": shape for n in range(2) for name, shape in LAYER.items()},
+    "model.norm.weight": (32,),
 }
 
 
@@ -82,14 +94,17 @@ class Bench:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random model."""
+    # Only here: tests with a fake engine need no torch.
+    import torch
+    from safetensors.torch import save_file
+
     folder = tmp_path_factory.mktemp("models") / "tiny"
     folder.mkdir()
-    torch.manual_seed(2)
-    model = LlamaModel(ModelConfig.from_dict(CONFIG))
-    torch.nn.init.normal_(
-        model.model.embed_tokens.weight, std=0.2
-    )  # so that many tokens are likely
-    weights = {name: tensor for name, tensor in model.state_dict().items() if "lm_head" not in name}
+    random = torch.Generator().manual_seed(2)
+    weights = {
+        name: torch.randn(shape, generator=random) * 0.2 if len(shape) > 1 else torch.ones(shape)
+        for name, shape in SHAPES.items()
+    }
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIG))
     return folder

@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from weir_inference.core.explanation import Explanation, ExplanationRequest
+from weir_inference.core.grammar import Grammar, GrammarSpec
 from weir_inference.core.request import Ending, EndReason, Request
 from weir_inference.core.step_plan import SliceResult, StepPlan
 from weir_inference.core.token_logprob import TokenLogprob
@@ -113,6 +115,43 @@ class Engine(Protocol):
 
     def stalled_s(self) -> float:
         """How long the step under way has been computed; 0 between steps, inf once broken."""
+        ...
+
+    async def compile_grammar(self, spec: GrammarSpec) -> Grammar:
+        """Compile a grammar for the model's vocabulary, off the event loop and the engine's thread.
+
+        Bounded in time and size. Raises `InvalidArgument` (field `sampling.grammar`) for one that
+        is wrong, too large or not supported; `QueueFull` while too many are compiled.
+        """
+        ...
+
+    async def load_adapter(self, name: str, source: str) -> ModelDescription:
+        """Load a LoRA adapter of the model from a folder in PEFT's format, or a hub id.
+
+        From when this returns requests may name it as their `adapter`. The description is the
+        model's but for `name`, `base_model` (the model's name), `parameters` (the adapter's own)
+        and `loaded_at_s`. Requests go on meanwhile. Cancelled or failed, it leaves nothing loaded.
+        Raises `InvalidArgument` (field `source`) where there is none, or none that fits the model
+        or can be run faithfully; `AlreadyExists` for a name that is loaded; `QueueFull` where no
+        memory is left for it.
+        """
+        ...
+
+    async def unload_adapter(self, name: str) -> None:
+        """Free an adapter and the cached prefixes made with it. Raises `ModelNotFound`.
+
+        No request names it any more: the caller sees to that.
+        """
+        ...
+
+    async def explain(self, request: ExplanationRequest) -> Explanation:
+        """Attribute an output token to the tokens before it; the request was checked.
+
+        Delays no running request by more than one step, and holds the engine's thread for no
+        longer than a step takes at a time, which `stalled_s` counts. Stops within one such piece
+        when cancelled. Raises `InvalidArgument` for a method or model that it cannot explain;
+        `QueueFull` where memory is lacking.
+        """
         ...
 
 

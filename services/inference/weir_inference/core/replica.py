@@ -1,38 +1,33 @@
-"""What this replica does for its callers: generate, say how busy it is, list its models."""
+"""What this replica does for its callers: generate, explain, say how it is, change its adapters."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from weir_inference.core.engine import Delta, Engine, Event, Load, ModelDescription
+from weir_inference.core.engine import Delta, Engine, Event, Load, ModelDescription, Started
+from weir_inference.core.explanation import Explanation, ExplanationRequest, check_explanation
+from weir_inference.core.generate_call import GenerateCall, check_call
 from weir_inference.core.meter import Meter, MeterRecord
+from weir_inference.core.outputs import Outputs
 from weir_inference.core.phase import Trace, phases_of
-from weir_inference.core.request import Request
-from weir_inference.core.sampling import Sampling
+from weir_inference.core.request import Ending, Request
+from weir_inference.core.served_models import ServedModel, ServedModels
 from weir_kit.admission import Admission, AdmissionVerifier
 from weir_kit.clock import Clock
-from weir_kit.errors import InvalidArgument, ModelNotFound, PermissionDenied
+from weir_kit.errors import PermissionDenied, QueueFull
 
-
-@dataclass(frozen=True)
-class GenerateCall:
-    """A call as it came in. `remaining_s` is the time left to its deadline, None without one."""
-
-    admission_token: str
-    request_id: str
-    model: str
-    prompt_token_ids: tuple[int, ...]
-    max_output_tokens: int
-    sampling: Sampling
-    remaining_s: float | None
+EXPLANATIONS_MAX = 2  # at once: each holds the activations of its whole text
+EXPLANATION_RETRY_S = 1.0
 
 
 @dataclass(frozen=True)
 class Update:
-    """An event and the tokens so far."""
+    """An event of an output, and the tokens so far of all outputs."""
 
     event: Event
+    output: int
     input_tokens: int
+    cached_input_tokens: int
     output_tokens: int
 
 
@@ -48,12 +43,14 @@ class Replica:
         clock: Clock,
         draw_seed: Callable[[], int],
     ) -> None:
-        self._engines = engines
+        self._engines = tuple(engines.values())
+        self._served = ServedModels(engines)
         self._verifier = verifier
         self._meter = meter
         self._trace = trace
         self._clock = clock
         self._draw_seed = draw_seed
+        self._n_explanations = 0
 
     async def generate(self, call: GenerateCall) -> AsyncGenerator[Update, None]:
         """Generate for an admitted call.
@@ -61,48 +58,61 @@ class Replica:
         However this ends (to the end, by an error, or closed half-way by a caller that went away),
         the request's memory is freed and the meter gets its record.
         """
+        came_at_s = self._clock.monotonic_s()
         admission = self._admitted(call)
-        engine = self._engine(call.model)
-        generation = engine.submit(self._request(call, engine.model.vocab_size))
-        n_input, n_output = len(call.prompt_token_ids), 0
-        try:
-            async with aclosing(generation.events()) as events:
-                async for event in events:
-                    if isinstance(event, Delta):
-                        n_output += len(event.token_ids)
-                    yield Update(event, n_input, n_output)
-        finally:
-            ending = generation.close()
-            for phase in phases_of(ending):
-                self._trace.record(phase)
-            self._meter.record(
-                MeterRecord(
-                    request_id=call.request_id,
-                    tenant_id=admission.tenant_id,
-                    model=call.model,
-                    input_tokens=ending.input_tokens,
-                    output_tokens=ending.output_tokens,
-                    reason=ending.reason,
-                    at_s=self._clock.now_s(),
+        with self._served.using(call.model) as served:
+            check_call(call, served.model.vocab_size)
+            request = await self._request(call, served, admission.tenant_id, came_at_s)
+            outputs = Outputs(served.engine, request, call.n)
+            n_cached, n_output = 0, 0
+            try:
+                async with aclosing(outputs.events()) as events:
+                    async for output, event in events:
+                        if isinstance(event, Started):
+                            n_cached = event.cached_tokens
+                        if isinstance(event, Delta):
+                            n_output += len(event.token_ids)
+                        n_input = len(call.prompt_token_ids)
+                        yield Update(event, output, n_input, n_cached, n_output)
+            finally:
+                self._witness(call, admission, outputs.close())
+
+    async def explain(self, model: str, request: ExplanationRequest) -> Explanation:
+        """Why a token was chosen. Raises `QueueFull` while `EXPLANATIONS_MAX` are under way."""
+        with self._served.using(model) as served:
+            check_explanation(request, served.model.vocab_size, served.model.context_tokens)
+            if self._n_explanations >= EXPLANATIONS_MAX:
+                raise QueueFull(
+                    f"{EXPLANATIONS_MAX} explanations are under way",
+                    retry_after_s=EXPLANATION_RETRY_S,
                 )
-            )
+            self._n_explanations += 1
+            try:
+                return await served.engine.explain(replace(request, adapter=served.adapter))
+            finally:
+                self._n_explanations -= 1
+
+    async def load_adapter(self, name: str, base_model: str, source: str) -> ModelDescription:
+        """See `ServedModels.load_adapter`."""
+        return await self._served.load_adapter(name, base_model, source)
+
+    async def unload_adapter(self, name: str) -> None:
+        """See `ServedModels.unload_adapter`."""
+        await self._served.unload_adapter(name)
+
+    def models(self) -> list[ModelDescription]:
+        """All models and adapters in the order of their names."""
+        return self._served.descriptions
 
     def load(self) -> Load:
         """How busy all engines together are."""
-        loads = [engine.load() for engine in self._engines.values()]
-        return Load(
-            queued_requests=sum(load.queued_requests for load in loads),
-            running_requests=sum(load.running_requests for load in loads),
-            kv_blocks_held=sum(load.kv_blocks_held for load in loads),
-            kv_blocks_total=sum(load.kv_blocks_total for load in loads),
-            steps=sum(load.steps for load in loads),
-            input_tokens=sum(load.input_tokens for load in loads),
-            output_tokens=sum(load.output_tokens for load in loads),
-        )
+        loads = [engine.load() for engine in self._engines]
+        names = [field.name for field in fields(Load)]
+        return Load(**{name: sum(getattr(load, name) for load in loads) for name in names})
 
-    def models(self) -> list[ModelDescription]:
-        """All models in the order of their names."""
-        return [self._engines[name].model for name in sorted(self._engines)]
+    def stalled_s(self) -> float:
+        """The longest `Engine.stalled_s`."""
+        return max((engine.stalled_s() for engine in self._engines), default=0.0)
 
     def _admitted(self, call: GenerateCall) -> Admission:
         admission = self._verifier.verify(call.admission_token, self._clock.now_s())
@@ -112,27 +122,41 @@ class Replica:
             raise PermissionDenied("the admission is for another model")
         return admission
 
-    def _engine(self, model: str) -> Engine:
-        engine = self._engines.get(model)
-        if engine is None:
-            raise ModelNotFound(f"this replica serves no model {model!r}", field="model")
-        return engine
-
-    def _request(self, call: GenerateCall, vocab_size: int) -> Request:
-        if not call.prompt_token_ids:
-            raise InvalidArgument("the prompt needs at least one token", field="prompt_token_ids")
-        if max(call.prompt_token_ids) >= vocab_size:
-            raise InvalidArgument(
-                f"every token id must be below the vocabulary's {vocab_size}",
-                field="prompt_token_ids",
-            )
-        if call.max_output_tokens < 1:
-            raise InvalidArgument("max_output_tokens must be at least 1", field="max_output_tokens")
+    async def _request(
+        self, call: GenerateCall, served: ServedModel, tenant_id: str, came_at_s: float
+    ) -> Request:
+        """Output 0's request; a grammar is compiled first, on the call's time."""
         sampling = call.sampling
         if sampling.seed is None:
             sampling = replace(sampling, seed=self._draw_seed())
-        remaining_s = call.remaining_s
-        deadline_s = None if remaining_s is None else self._clock.monotonic_s() + remaining_s
+        grammar = None
+        if call.grammar is not None:
+            grammar = await served.engine.compile_grammar(call.grammar)
         return Request(
-            call.request_id, call.prompt_token_ids, call.max_output_tokens, sampling, deadline_s
+            request_id=call.request_id,
+            prompt_token_ids=call.prompt_token_ids,
+            max_output_tokens=call.max_output_tokens,
+            sampling=sampling,
+            deadline_s=None if call.remaining_s is None else came_at_s + call.remaining_s,
+            tenant_id=tenant_id,
+            priority=call.priority,
+            adapter=served.adapter,
+            grammar=grammar,
+            top_logprobs=call.top_logprobs,
+            prompt_top_logprobs=call.prompt_top_logprobs,
+        )
+
+    def _witness(self, call: GenerateCall, admission: Admission, ending: Ending) -> None:
+        for phase in phases_of(ending):
+            self._trace.record(phase)
+        self._meter.record(
+            MeterRecord(
+                request_id=call.request_id,
+                tenant_id=admission.tenant_id,
+                model=call.model,
+                input_tokens=ending.input_tokens,
+                output_tokens=ending.output_tokens,
+                reason=ending.reason,
+                at_s=self._clock.now_s(),
+            )
         )
