@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from weir_inference.adapters.engines.torch.model import LlamaModel, causal_attend
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.pretrain import __main__ as command
 from weir_inference.pretrain.bpe import train_tokenizer
 from weir_inference.pretrain.corpus import Corpus
+from weir_inference.pretrain.model import LlamaModel
 from weir_inference.pretrain.train import Recipe, batches, learning_rate, train
 
 STORY = "Once there was a fox. The fox ran to the hill. The fox was glad. " * 20
@@ -93,6 +93,6 @@ def test_the_command_writes_a_folder_that_transformers_reads_to_the_same_logits(
     ours.load_state_dict(theirs.state_dict())
     with torch.inference_mode():
         expected = theirs(ids.unsqueeze(0)).logits[0]
-        logits = ours.logits(ours(ids, torch.arange(20), causal_attend(1)))
+        logits = ours(ids.unsqueeze(0))
     assert (logits - expected).abs().max() < 1e-4
     assert (out / "loss.png").stat().st_size > 1000

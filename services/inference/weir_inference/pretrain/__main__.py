@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from weir_inference.adapters.engines.torch.model import LlamaModel
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.pretrain.bpe import save_tokenizer, train_tokenizer
 from weir_inference.pretrain.corpus import SPECIAL_TOKENS, read_corpus
+from weir_inference.pretrain.model import LlamaModel
 from weir_inference.pretrain.train import Loss, Recipe, batches, held_out_nats, train
 
 HELD_OUT_BOOKS = ("peter-pan", "the-wonderful-wizard-of-oz")

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from weir_inference.adapters.engines.torch.model import LlamaModel, causal_attend
 from weir_inference.pretrain.corpus import Corpus
+from weir_inference.pretrain.model import LlamaModel
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 def sequence_loss(model: LlamaModel, windows: Tensor) -> Tensor:
     """Mean next-token cross-entropy in nats over [sequences, context + 1] windows."""
     ids, targets = windows[:, :-1], windows[:, 1:]
-    n_sequences, context = ids.shape
-    positions = torch.arange(context, device=ids.device).repeat(n_sequences)
-    hidden = model(ids.reshape(-1), positions, causal_attend(n_sequences))
-    return F.cross_entropy(model.logits(hidden).float(), targets.reshape(-1))
+    return F.cross_entropy(model(ids).float(), targets.reshape(-1))
 
 
 @torch.inference_mode()

@@ -61,6 +61,16 @@ class ModelConfig:
     bos_token_id: int | None = None
     dtype: str = "fp32"
 
+    @property
+    def width_q(self) -> int:
+        """Columns of the queries of a token."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def width_kv(self) -> int:
+        """Columns of the keys, and of the values, of a token."""
+        return self.n_kv_heads * self.head_dim
+
     @classmethod
     def load(cls, folder: Path) -> "ModelConfig":
         """Read `config.json` and, for the stop tokens, `generation_config.json`.

@@ -1,51 +1,75 @@
-"""Computing a step: tokens in, through the model, sampled tokens out."""
+"""Computing a step: tokens in, through the model, chosen tokens out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from weir_inference.adapters.engines.torch.kv_cache import KVCache
-from weir_inference.adapters.engines.torch.model import LlamaModel
-from weir_inference.adapters.engines.torch.paged_attention import PagedAttention
-from weir_inference.adapters.engines.torch.sampler import sample
+from weir_inference.adapters.engines.torch.backend import Backend
+from weir_inference.adapters.engines.torch.decoder import decode
+from weir_inference.adapters.engines.torch.logprobs import score_prompt
+from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.sampler import Sampler
+from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.core.request import Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.sequence import Sequence as TokenSequence
-from weir_inference.core.step_plan import Slice, StepPlan
+from weir_inference.core.step_plan import Slice, SliceResult, StepPlan
+from weir_inference.core.token_logprob import TokenLogprob
+
+SCORED_ROWS = 32  # prompt tokens whose logits are held at once: a row is a whole vocabulary
 
 
 class ModelRunner:
     """A model and its KV cache on one device. Used by one thread."""
 
-    def __init__(self, model: LlamaModel, cache: KVCache, device: torch.device) -> None:
-        self.model = model
-        self._cache = cache
-        self._device = device
+    def __init__(self, config: ModelConfig, weights: DecoderWeights, backend: Backend) -> None:
+        self.config = config
+        self.weights = weights
+        self.backend = backend
+        self._sampler = Sampler()
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> list[int]:
-        """Compute a step; one sampled token for each slice that samples, in order."""
+    def run(self, plan: StepPlan) -> list[SliceResult]:
+        """Compute a step; a result for each slice, in order."""
         hidden = self.hidden_states(plan.slices)
-        sampling, rows, row = [], [], -1
+        rows, first = [], 0
         for one in plan.slices:
-            row += len(one.token_ids)
-            if one.samples:
-                sampling.append(one)
-                rows.append(row)
-        if not sampling:
-            return []
-        return sample(self.model.logits(hidden[self._index(rows)]), sampling)
+            first += len(one.token_ids)
+            rows.extend(range(first - one.n_sampled, first))
+        results = [SliceResult()] * len(plan.slices)
+        if rows:
+            logits = self.logits(hidden[self._index(rows)])
+            results = self._sampler.sample(logits, plan.slices)
+        first = 0
+        for i, one in enumerate(plan.slices):
+            if one.request.prompt_top_logprobs is not None:
+                scored = self._score_prompt(one, hidden[first : first + len(one.token_ids)])
+                results[i] = replace(results[i], prompt_logprobs=scored)
+            first += len(one.token_ids)
+        return results
 
     @torch.inference_mode()
     def hidden_states(self, slices: Sequence[Slice]) -> Tensor:
         """Run the model over the slices' tokens, keeping their KV: [tokens, hidden]."""
-        ids = [token_id for one in slices for token_id in one.token_ids]
-        positions = [position for one in slices for position in range(one.start, one.end)]
-        window = self.model.config.sliding_window
-        attend = PagedAttention(self._cache, slices, window, self._device)
-        hidden: Tensor = self.model(self._index(ids), self._index(positions), attend)
-        return hidden
+        ids = self._index([token_id for one in slices for token_id in one.token_ids])
+        positions = self._index(
+            [position for one in slices for position in range(one.start, one.end)]
+        )
+        ops = self.backend.ops
+        return decode(
+            self.weights,
+            ops,
+            ops.embed(self.weights.embedding, ids),
+            self.backend.attention(slices, positions),
+            self.config.rms_norm_eps,
+        )
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[rows, hidden] → [rows, vocab]; valid until the next step."""
+        return self.backend.ops.linear(hidden, self.weights.lm_head)
 
     def warm_up(self) -> None:
         """A real prompt step and a real decoding step: the first request finds all in place.
@@ -55,9 +79,18 @@ class ModelRunner:
         request = Request("warm-up", (0, 0), 2, Sampling(temperature=1.0, top_p=0.9, seed=0))
         sequence = TokenSequence(request, queued_at_s=0.0)
         prompt = Slice(sequence, 0, [0, 0], [0], samples=True, n_output=0)
-        (token_id,) = self.run(StepPlan((prompt,)))
-        decode = Slice(sequence, 2, [token_id], [0], samples=True, n_output=1)
-        self.run(StepPlan((decode,)))
+        (result,) = self.run(StepPlan((prompt,)))
+        decoding = Slice(sequence, 2, result.token_ids, [0], samples=True, n_output=1)
+        self.run(StepPlan((decoding,)))
+
+    def _score_prompt(self, one: Slice, hidden: Tensor) -> tuple[TokenLogprob, ...]:
+        """How likely the prompt tokens after those of the slice were. hidden: [tokens, hidden]."""
+        n_rows = min(len(hidden), len(one.request.prompt_token_ids) - 1 - one.start)
+        scored: list[TokenLogprob] = []
+        for first in range(0, max(0, n_rows), SCORED_ROWS):
+            last = min(n_rows, first + SCORED_ROWS)
+            scored.extend(score_prompt(self.logits(hidden[first:last]), one, first))
+        return tuple(scored)
 
     def _index(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._device)
+        return torch.tensor(values, dtype=torch.int64, device=self.backend.device)

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weir_inference.adapters.engines.torch.decoder import rotated_heads
 from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE, KVCache
+from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.ops import Ops
+from weir_inference.adapters.engines.torch.weights import LayerWeights
 from weir_inference.core.step_plan import Slice
 
 
@@ -48,11 +52,19 @@ class PagedAttention:
     """The `Attend` of one step: what each of its tokens may look at, made once for all layers."""
 
     def __init__(
-        self, cache: KVCache, slices: Sequence[Slice], window: int | None, device: torch.device
+        self,
+        config: ModelConfig,
+        cache: KVCache,
+        ops: Ops,
+        rope: tuple[Tensor, Tensor],
+        slices: Sequence[Slice],
     ) -> None:
+        self._config = config
         self._cache = cache
-        self._window = window
-        self._device = device
+        self._ops = ops
+        self._rope = rope
+        self._window = config.sliding_window
+        self._device = cache.pages.device
         self._slots = self._index(_slots(slices))
         self._chunks: list[ChunkWork] = []
         decodes: dict[int, list[tuple[int, Slice]]] = {}
@@ -65,8 +77,9 @@ class PagedAttention:
             row += len(one.token_ids)
         self._decodes = [self._decode(group) for group in decodes.values()]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q: [tokens, heads, head_dim]; k, v: [tokens, kv_heads, head_dim] → q's shape."""
+    def __call__(self, layer: int, qkv: Tensor, weights: LayerWeights) -> Tensor:
+        """See `Attend`."""
+        q, k, v = rotated_heads(qkv, weights, self._config, self._rope, self._ops)
         self._cache.write(layer, self._slots, k, v)
         mixed = torch.empty_like(q)
         for chunk in self._chunks:
@@ -74,7 +87,7 @@ class PagedAttention:
             mixed[mine] = self._attend_chunk(layer, chunk, q[mine], k[mine], v[mine])
         for decode in self._decodes:
             mixed[decode.rows] = self._attend_decode(layer, decode, q[decode.rows])
-        return mixed
+        return mixed.flatten(1)
 
     def _attend_chunk(
         self, layer: int, chunk: ChunkWork, q: Tensor, k: Tensor, v: Tensor

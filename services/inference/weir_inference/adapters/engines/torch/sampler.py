@@ -1,134 +1,125 @@
-"""Choosing tokens from logits, for a whole batch at once.
+"""Choosing tokens from logits, for a whole step at once.
 
-A request's random numbers are a function of its seed and of how many tokens it has generated, one
-number a token. So a request draws the same whatever runs beside it, however its prompt is cut into
-steps and after preemption, and there is no generator to keep. The number picks the token by
-inverting the cumulative distribution.
+A row's random number is a function of its request's seed and of which output token it chooses. So
+a request draws the same whatever runs beside it, however its prompt is cut into steps, after
+preemption, and whether a token is chosen behind drafts or in a step of its own; there is no
+generator to keep.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from weir_inference.core.step_plan import Slice
+from weir_inference.adapters.engines.torch.batch_draw import draw_batch
+from weir_inference.adapters.engines.torch.history import History
+from weir_inference.adapters.engines.torch.logprobs import tell
+from weir_inference.adapters.engines.torch.penalties import penalize, penalizes
+from weir_inference.adapters.engines.torch.row_draw import draw_rows
+from weir_inference.core.sampling import Sampling
+from weir_inference.core.sequence import Sequence as TokenSequence
+from weir_inference.core.step_plan import Slice, SliceResult
 
-# How many of the likeliest tokens to look at for a cut, before all: sorting a vocabulary is dear.
-WIDTHS = (256, 4096)
 GOLDEN = 0x9E3779B97F4A7C15
 WORD = 2**64 - 1
 
 
-@dataclass(frozen=True)
-class Draws:
-    """How some rows are drawn: one value a row, [rows, 1] float32, but `top_k` int64.
+class Sampler:
+    """Chooses tokens, in the order of vLLM's steps (docs.vllm.ai, `vllm.v1.sample.sampler`).
 
-    `top_k` is the vocabulary's size where all tokens count. `numbers` are uniform in [0, 1).
+    grammar → logit bias → repetition, frequency and presence penalty → the likeliest token, where
+    the request is greedy; else temperature → min-p → top-k → top-p of what those leave → a draw.
+    Used by one thread.
     """
 
-    temperature: Tensor
-    top_k: Tensor
-    top_p: Tensor
-    numbers: Tensor
+    def __init__(self) -> None:
+        # Only of sequences with penalties or a grammar, and no longer than those live.
+        self._histories: WeakKeyDictionary[TokenSequence, History] = WeakKeyDictionary()
 
-    def of(self, rows: Tensor) -> "Draws":
-        """Those of some rows, [n] int64 or [rows] bool."""
-        return Draws(self.temperature[rows], self.top_k[rows], self.top_p[rows], self.numbers[rows])
+    @torch.inference_mode()
+    def sample(self, logits: Tensor, slices: Sequence[Slice]) -> list[SliceResult]:
+        """The chosen tokens of each slice, in order; an empty result where none is chosen.
+
+        `logits`: [rows, vocab] fp32 or bf16, the slices' `n_sampled` rows end to end. Masks and
+        penalties, where a request has them, are applied in place.
+        """
+        ends = accumulate((one.n_sampled for one in slices), initial=0)
+        spans = [range(start, end) for start, end in pairwise(ends)]
+        of_row = [one for one in slices for _ in range(one.n_sampled)]
+        assert len(of_row) == logits.shape[0], "a row of logits for each token to choose"
+        logits = logits.float()
+        # A copy, from before masks and penalties.
+        told = [row for row, one in enumerate(of_row) if one.request.top_logprobs is not None]
+        raw = logits[told] if told else None
+        self._constrain(logits, slices, spans)
+        tokens = choose(
+            logits,
+            [one.request.sampling for one in of_row],
+            [number for one in slices for number in numbers_of(one)],
+        )
+        logprobs = {}
+        if raw is not None:
+            tops = [of_row[row].request.top_logprobs or 0 for row in told]
+            logprobs = dict(zip(told, tell(raw, [tokens[row] for row in told], tops), strict=True))
+        return [
+            SliceResult(
+                token_ids=tuple(tokens[row] for row in span),
+                logprobs=tuple(logprobs[row] for row in span if row in logprobs),
+            )
+            for span in spans
+        ]
+
+    def _constrain(self, logits: Tensor, slices: Sequence[Slice], spans: Sequence[range]) -> None:
+        """Grammars, then bias and penalties, on the rows that have them, in place."""
+        penalized = []
+        for one, span in zip(slices, spans, strict=True):
+            sampling = one.request.sampling
+            if not span or (one.request.grammar is None and not penalizes(sampling)):
+                continue
+            history = self._histories.get(one.sequence)
+            if history is None:
+                history = self._histories[one.sequence] = History(one.request)
+            history.mask(logits[span.start : span.stop], one)
+            if penalizes(sampling):
+                tallies = history.tallies(one)
+                penalized += [
+                    (row, sampling, seen) for row, seen in zip(span, tallies, strict=True)
+                ]
+        if penalized:
+            penalize(logits, penalized)
 
 
-def sample(logits: Tensor, slices: Sequence[Slice]) -> list[int]:
-    """One token per row. logits: [rows, vocab] of any float type; `slices`: the rows' own."""
-    tokens = logits.argmax(dim=-1)
-    drawn = [row for row, one in enumerate(slices) if not one.request.sampling.greedy]
+def choose(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> list[int]:
+    """A token for each row of `logits`, [rows, vocab] fp32, by its random number in [0, 1).
+
+    On a CPU a row at a time, while it is in the cache: that is several times faster than all at
+    once, and what a row gives cannot depend on its neighbours.
+    """
+    if logits.device.type == "cpu":
+        return draw_rows(logits, samplings, numbers)
+    tokens = logits.argmax(-1)
+    drawn = [row for row, sampling in enumerate(samplings) if not sampling.greedy]
     if drawn:
-        rows = torch.tensor(drawn, device=logits.device)
-        draws = _draws([slices[row] for row in drawn], logits)
-        tokens[rows] = draw(logits[rows].float() / draws.temperature, draws)
-    chosen: list[int] = tokens.tolist()
-    return chosen
+        chosen = [samplings[row] for row in drawn]
+        tokens[drawn] = draw_batch(logits[drawn], chosen, [numbers[row] for row in drawn])
+    result: list[int] = tokens.tolist()
+    return result
 
 
-def draw(scaled: Tensor, draws: Draws) -> Tensor:
-    """Each row by the cheapest way that is exact for it, so by its own logits and parameters alone.
-
-    `scaled`: [rows, vocab] logits over temperature → [rows] int64.
-    """
-    vocab = scaled.shape[1]
-    tokens = torch.empty(scaled.shape[0], dtype=torch.int64, device=scaled.device)
-    cut = ((draws.top_k < vocab) | (draws.top_p < 1.0)).squeeze(1)
-    uncut = ~cut
-    if uncut.any():
-        tokens[uncut] = _invert(scaled[uncut].softmax(-1), draws.numbers[uncut])
-    if cut.any():
-        tokens[cut] = _draw_cut(scaled[cut], draws.of(cut))
-    return tokens
+def numbers_of(one: Slice) -> list[float]:
+    """The random numbers of a slice's rows."""
+    if one.request.sampling.greedy:
+        return [0.0] * one.n_sampled
+    seed = one.request.sampling.seed
+    assert seed is not None, "the service draws a seed where the caller gave none"
+    return [uniform(seed, one.n_output + n) for n in range(one.n_sampled)]
 
 
 def uniform(seed: int, n_output: int) -> float:
     """The number in [0, 1) with which a request draws its output token `n_output` (SplitMix64)."""
     return (_mix(_mix(seed) + (n_output + 1) * GOLDEN) >> 11) / 2**53
-
-
-def _draws(slices: Sequence[Slice], logits: Tensor) -> Draws:
-    vocab = logits.shape[1]
-    choices = [one.request.sampling for one in slices]
-
-    def column(values: list[float] | list[int], dtype: torch.dtype) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=logits.device).unsqueeze(1)
-
-    numbers = []
-    for one, choice in zip(slices, choices, strict=True):
-        assert choice.seed is not None, "the service draws a seed where the caller gave none"
-        numbers.append(uniform(choice.seed, one.n_output))
-    return Draws(
-        temperature=column([choice.temperature for choice in choices], torch.float32),
-        top_k=column([min(choice.top_k or vocab, vocab) for choice in choices], torch.int64),
-        top_p=column([choice.top_p for choice in choices], torch.float32),
-        numbers=column(numbers, torch.float32),
-    )
-
-
-def _draw_cut(scaled: Tensor, draws: Draws) -> Tensor:
-    """Top-k, then top-p of what is left, among the likeliest tokens; more of them where too few."""
-    vocab = scaled.shape[1]
-    tokens = torch.empty(scaled.shape[0], dtype=torch.int64, device=scaled.device)
-    left = torch.arange(scaled.shape[0], device=scaled.device)
-    for width in (*(width for width in WIDTHS if width < vocab), vocab):
-        rows, mine = scaled[left], draws.of(left)
-        values, ids = rows.topk(width, dim=-1)
-        mass = (values - rows.logsumexp(-1, keepdim=True)).exp().sum(-1, keepdim=True)
-        enough = (mine.top_k <= width) | ((mine.top_k == vocab) & (mass >= mine.top_p))
-        here = enough.squeeze(1) | (width == vocab)
-        tokens[left[here]] = _draw_ranked(values[here], ids[here], rows[here], mine.of(here))
-        left = left[~here]
-        if not len(left):
-            break
-    return tokens
-
-
-def _draw_ranked(values: Tensor, ids: Tensor, scaled: Tensor, draws: Draws) -> Tensor:
-    """`values` and `ids`: [rows, n], the likeliest tokens in order: all that the cuts leave."""
-    ranks = torch.arange(values.shape[1], device=values.device)
-    values = values.masked_fill(ranks >= draws.top_k, -torch.inf)
-    total = torch.where(
-        draws.top_k < scaled.shape[1],
-        values.logsumexp(-1, keepdim=True),
-        scaled.logsumexp(-1, keepdim=True),
-    )
-    probabilities = (values - total).exp()
-    before = probabilities.cumsum(-1) - probabilities
-    nucleus = probabilities.masked_fill(before >= draws.top_p, 0.0)
-    return ids.gather(1, _invert(nucleus, draws.numbers).unsqueeze(1)).squeeze(1)
-
-
-def _invert(weights: Tensor, numbers: Tensor) -> Tensor:
-    """The index at which the cumulated weights pass `numbers` of their total: [rows] int64."""
-    cumulative = weights.cumsum(-1)
-    total = cumulative[:, -1:]
-    # Rounding must not reach the total: there is no index above it, and weight 0 may lie below it.
-    wanted = torch.minimum(numbers * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, wanted, right=True).squeeze(1)
 
 
 def _mix(word: int) -> int:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import torch
 
-from weir_inference.adapters.engines.torch.checkpoint import load_model
-from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE, KVCache, block_bytes
+from weir_inference.adapters.engines.torch.backend import Backend, TorchBackend
+from weir_inference.adapters.engines.torch.checkpoint import load_weights, n_parameters
+from weir_inference.adapters.engines.torch.decoder import Rope
+from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
+from weir_inference.adapters.engines.torch.native.backend import NativeBackend, unfit
 from weir_inference.adapters.model_folder import model_folder
 from weir_inference.core.engine import ModelDescription
 from weir_inference.core.engine_loop import EngineLoop
@@ -47,6 +50,10 @@ class TorchSettings:
     kernels: str = "auto"
 
 
+class KernelsUnfit(ValueError):
+    """The native kernels were asked for and cannot run the model here."""
+
+
 class KVCacheTooSmall(ValueError):
     """The memory for keys and values does not hold a single block."""
 
@@ -57,17 +64,16 @@ async def open_torch_engine(
 ) -> AsyncIterator[EngineLoop]:
     """The engine of the model at `source`, a folder or hub id; ready on entering, stopped after.
 
-    Raises `ModelFolderNotFound`, `UnsupportedModel`, `BadCheckpoint`, `KVCacheTooSmall`.
+    Raises `ModelFolderNotFound`, `UnsupportedModel`, `BadCheckpoint`, `KVCacheTooSmall`,
+    `KernelsUnfit`.
     """
     event_loop = asyncio.get_running_loop()
     began_s = clock.monotonic_s()
     folder = await asyncio.to_thread(model_folder, source)
     config = ModelConfig.load(folder)
-    dtype = config.dtype if settings.dtype == "auto" else settings.dtype
-    limits = limits_of(config, settings, DTYPES[dtype])
     with ThreadPoolExecutor(1, thread_name_prefix=f"engine-{name}") as thread:
-        runner = await event_loop.run_in_executor(
-            thread, load_runner, folder, config, settings, DTYPES[dtype], limits.n_blocks
+        runner, limits = await event_loop.run_in_executor(
+            thread, load_runner, folder, config, settings
         )
         model = ModelDescription(
             name=name,
@@ -75,19 +81,22 @@ async def open_torch_engine(
             architecture=config.architecture,
             context_tokens=limits.context_tokens,
             vocab_size=config.vocab_size,
-            parameters=sum(parameter.numel() for parameter in runner.model.parameters()),
-            dtype=dtype,
+            parameters=n_parameters(config),
+            dtype=dtype_of(config, settings),
             loaded_at_s=clock.now_s(),
+            quantization="" if settings.quantize == "none" else settings.quantize,
         )
         engine = EngineLoop(model, Scheduler(limits, config.eos_token_ids), runner, clock)
         turning = event_loop.run_in_executor(thread, engine.run)
         log.info(
-            "model %s ready in %.1f s: %s, %.1f M parameters, %s, %d KV blocks",
+            "model %s ready in %.1f s: %s, %.1f M parameters, %s%s, %s kernels, %d KV blocks",
             name,
             clock.monotonic_s() - began_s,
             config.architecture,
             model.parameters / 1e6,
-            dtype,
+            model.dtype,
+            model.quantization and f" as {model.quantization}",
+            runner.backend.name,
             limits.n_blocks,
         )
         try:
@@ -97,13 +106,45 @@ async def open_torch_engine(
             await turning
 
 
-def limits_of(config: ModelConfig, settings: TorchSettings, dtype: torch.dtype) -> Limits:
+def load_runner(
+    folder: Path, config: ModelConfig, settings: TorchSettings
+) -> tuple[ModelRunner, Limits]:
+    """A warm runner and the scheduler's bounds.
+
+    Called on the engine's thread, which alone uses the runner from then on.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    backend = open_backend(config, settings)
+    limits = limits_of(config, settings, backend.block_bytes)
+    runner = ModelRunner(config, load_weights(folder, config, backend), backend)
+    backend.open_cache(limits.n_blocks, Rope.of(config, limits.context_tokens))
+    runner.warm_up()
+    return runner, limits
+
+
+def open_backend(config: ModelConfig, settings: TorchSettings) -> Backend:
+    """The kernels where they can run this model, else torch.
+
+    Raises `KernelsUnfit` where the settings ask for the kernels and they cannot.
+    """
+    device, dtype = device_of(settings.device), dtype_of(config, settings)
+    if settings.kernels != "torch":
+        why_not = "the device is not the CPU" if device != "cpu" else unfit(config)
+        if why_not is None:
+            return NativeBackend(config, dtype, settings.quantize)
+        if settings.kernels == "native":
+            raise KernelsUnfit(f"the native kernels cannot run this model here: {why_not}")
+        log.info("torch computes: %s", why_not)
+    return TorchBackend(config, DTYPES[dtype], torch.device(device), settings.quantize)
+
+
+def limits_of(config: ModelConfig, settings: TorchSettings, block_bytes: int) -> Limits:
     """The scheduler's bounds; a cache smaller than the model's context shortens what is served."""
-    one_block = block_bytes(config, dtype)
-    n_blocks = settings.kv_mb * 2**20 // one_block
+    n_blocks = settings.kv_mb * 2**20 // block_bytes
     if n_blocks == 0:
         raise KVCacheTooSmall(
-            f"{settings.kv_mb} MB of KV cache hold no block: one takes {one_block / 2**20:.1f} MB"
+            f"{settings.kv_mb} MB of KV cache hold no block: one takes {block_bytes / 2**20:.1f} MB"
         )
     context_tokens = min(config.max_positions, n_blocks * BLOCK_SIZE)
     if context_tokens < config.max_positions:
@@ -119,21 +160,16 @@ def limits_of(config: ModelConfig, settings: TorchSettings, dtype: torch.dtype) 
         context_tokens=context_tokens,
         max_running=settings.max_running,
         max_queued=settings.max_queued,
+        max_queued_tokens=settings.max_queued_tokens,
         step_tokens=settings.step_tokens,
+        prefix_caching=settings.prefix_caching,
+        draft_tokens=settings.draft_tokens,
     )
 
 
-def load_runner(
-    folder: Path, config: ModelConfig, settings: TorchSettings, dtype: torch.dtype, n_blocks: int
-) -> ModelRunner:
-    """A warm runner. Called on the engine's thread, which alone uses torch from then on."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device = torch.device(device_of(settings.device))
-    model = load_model(folder, config, dtype, device)
-    runner = ModelRunner(model, KVCache(config, n_blocks, dtype, device), device)
-    runner.warm_up()
-    return runner
+def dtype_of(config: ModelConfig, settings: TorchSettings) -> str:
+    """`bf16` or `fp32`."""
+    return config.dtype if settings.dtype == "auto" else settings.dtype
 
 
 def device_of(wish: str) -> str:

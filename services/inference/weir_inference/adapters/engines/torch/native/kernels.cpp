@@ -1,0 +1,173 @@
+// The operations of the native engine, for ctypes: plain functions over plain memory.
+// Compiled once for AVX2 and once for AVX-512 (`hatch_build.py`); `native.py` picks one.
+
+#include "attention.h"
+#include "linear.h"
+
+using namespace weir;
+
+namespace {
+
+Team* team = nullptr;
+
+// Rows of an elementwise operation that one thread takes at a time.
+constexpr int UNIT_ROWS = 8;
+
+template <class F>
+void over_rows(int rows, F f) {
+  auto job = [&](int unit) {
+    for (int r = unit * UNIT_ROWS; r < std::min(rows, (unit + 1) * UNIT_ROWS); ++r) f(r);
+  };
+  team->run((rows + UNIT_ROWS - 1) / UNIT_ROWS, job);
+}
+
+// x / rms(x) · weight (Zhang & Sennrich 2019).
+void normalize(const float* x, const float* weight, float eps, int n, float* out) {
+  Vec squares = zero();
+  int i = 0;
+  for (; i + LANES <= n; i += LANES) squares = fma(load(x + i), load(x + i), squares);
+  float total = sum(squares);
+  for (; i < n; ++i) total += x[i] * x[i];
+  const float scale = 1.0f / std::sqrt(total / static_cast<float>(n) + eps);
+  for (i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
+}
+
+// Rotary positions (Su et al. 2021) in the half-split layout, in place.
+void rotate(float* x, const float* cosines, const float* sines, int head_dim) {
+  const int half = head_dim / 2;
+  for (int i = 0; i < half; ++i) {
+    const float left = x[i], right = x[i + half];
+    x[i] = left * cosines[i] - right * sines[i];
+    x[i + half] = right * cosines[i] + left * sines[i];
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Threads that compute, the caller's among them; the first call decides. Returns how many.
+int weir_threads(int n_threads) {
+  static Team* const made = new Team(std::max(1, n_threads));
+  team = made;
+  return team->size();
+}
+
+// Bytes of a matrix's panels.
+std::int64_t weir_panels_bytes(int format, int n_out, int n_in) {
+  std::int64_t bytes = 0;
+  with_format(format, [&](auto f) {
+    bytes = static_cast<std::int64_t>(decltype(f)::bytes(n_in)) * (n_out / PANEL);
+  });
+  return bytes;
+}
+
+// Encodes rows [0, n_rows) of fp32 or bf16 weights into panels: row i becomes column i mod 16 of
+// panel first_panel + stride · (i / 16). Rows missing in the last panel are zero.
+void weir_encode(int format, const void* rows, int rows_are_bf16, int n_rows, int n_in,
+                 int first_panel, int stride, char* panels, float* scales) {
+  with_format(format, [&](auto f) {
+    using Format = decltype(f);
+    auto job = [&](int unit) {
+      std::unique_ptr<float[]> wide(new float[static_cast<std::size_t>(PANEL) * n_in]);
+      const float* sixteen[PANEL];
+      for (int c = 0; c < PANEL; ++c) {
+        const std::int64_t row = static_cast<std::int64_t>(unit) * PANEL + c;
+        sixteen[c] = row < n_rows ? wide.get() + static_cast<std::size_t>(c) * n_in : nullptr;
+        if (row >= n_rows) continue;
+        float* to = wide.get() + static_cast<std::size_t>(c) * n_in;
+        if (rows_are_bf16)
+          for (int i = 0; i < n_in; ++i)
+            to[i] = widen(static_cast<const bf16*>(rows)[row * n_in + i]);
+        else
+          std::memcpy(to, static_cast<const float*>(rows) + row * n_in, sizeof(float) * n_in);
+      }
+      const std::int64_t panel = first_panel + static_cast<std::int64_t>(stride) * unit;
+      Format::encode(sixteen, n_in, panels + panel * Format::bytes(n_in),
+                     scales ? scales + panel * PANEL : nullptr);
+    };
+    team->run((n_rows + PANEL - 1) / PANEL, job);
+  });
+}
+
+// Rows `ids` of a matrix as fp32: out [n][n_in]. An embedding, or the way back from panels.
+void weir_rows(const Matrix* matrix, const std::int64_t* ids, int n, float* out) {
+  with_format(matrix->format, [&](auto f) {
+    using Format = decltype(f);
+    over_rows(n, [&](int r) {
+      const std::int64_t id = ids[r];
+      const int column = static_cast<int>(id % PANEL);
+      const float scale = matrix->scales ? matrix->scales[id] : 1.0f;
+      alignas(64) float columns[PANEL];
+      Format::each(matrix->panels + id / PANEL * Format::bytes(matrix->n_in), 0, matrix->n_in,
+                   [&](int k, const Columns& w) {
+                     for (int v = 0; v < VECS; ++v) store(columns + v * LANES, w.part[v]);
+                     out[static_cast<std::int64_t>(r) * matrix->n_in + k] = columns[column] * scale;
+                   });
+    });
+  });
+}
+
+// out = x·Wᵀ + bias + addend, or of a gated matrix silu(gate) · up. Row strides are in floats.
+void weir_linear(const Matrix* matrix, const float* x, std::int64_t ldx, int rows,
+                 const float* addend, std::int64_t ld_addend, float* out, std::int64_t ld_out) {
+  with_format(matrix->format, [&](auto f) {
+    LinearJob<decltype(f)> job{*matrix, x, ldx, rows, addend, ld_addend, out, ld_out};
+    team->run(job.n_units(), job);
+  });
+}
+
+// out [rows][n] = x [rows][n] / rms(x) · weight [n].
+void weir_rms_norm(const float* x, const float* weight, float eps, int rows, int n, float* out) {
+  over_rows(rows, [&](int r) {
+    normalize(x + static_cast<std::int64_t>(r) * n, weight, eps, n,
+              out + static_cast<std::int64_t>(r) * n);
+  });
+}
+
+// The token with the largest logit in each row; of equal ones the first. NaN counts as smallest.
+void weir_argmax(const float* logits, std::int64_t ld, int rows, int n, std::int64_t* out) {
+  auto job = [&](int r) {
+    const float* x = logits + r * ld;
+    Vec most = spread(-INFINITY);
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) most = max(load(x + i), most);
+    float best = largest(most);
+    for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+    i = 0;
+    while (i < n - 1 && x[i] != best) ++i;
+    out[r] = i;
+  };
+  team->run(rows, job);
+}
+
+// Splits qkv rows [q heads | k heads | v heads] into rotated queries (in place) and the cache.
+// positions, slots: [rows]; cosines, sines: [positions][head_dim / 2]; norms: [head_dim] or null.
+void weir_store_kv(const Attention* shape, float* qkv, int rows, const std::int64_t* positions,
+                   const std::int64_t* slots, const float* cosines, const float* sines,
+                   const float* q_norm, const float* k_norm, float eps, char* cache) {
+  const int d = shape->head_dim;
+  const std::int64_t width = static_cast<std::int64_t>(shape->n_heads + 2 * shape->n_kv_heads) * d;
+  over_rows(rows, [&](int r) {
+    float* row = qkv + r * width;
+    const float* cos_row = cosines + positions[r] * (d / 2);
+    const float* sin_row = sines + positions[r] * (d / 2);
+    for (int h = 0; h < shape->n_heads + shape->n_kv_heads; ++h) {
+      const float* norm = h < shape->n_heads ? q_norm : k_norm;
+      if (norm) normalize(row + h * d, norm, eps, d, row + h * d);
+      rotate(row + h * d, cos_row, sin_row, d);
+    }
+    const float* keys = row + shape->n_heads * d;
+    shape->put(cache, slots[r], keys, keys + shape->n_kv_heads * d);
+  });
+}
+
+// out [rows][n_heads · head_dim] = attention of each span's rows over its blocks.
+void weir_attend(const Attention* shape, const float* qkv, const Span* spans, int n_spans,
+                 const std::int32_t* tables, const char* cache, float* out) {
+  with_format(shape->format, [&](auto f) {
+    AttentionJob<decltype(f)> job(*shape, qkv, spans, n_spans, tables, cache, out);
+    team->run(job.n_units(), job);
+  });
+}
+}

@@ -1,0 +1,67 @@
+"""Weight-only quantization in torch: what the kernels do in panels, for any device."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weir_inference.adapters.engines.torch.weights import DenseMatrix
+
+GROUP = 32
+
+
+@dataclass(frozen=True)
+class QuantizedMatrix:
+    """A `Matrix` as whole numbers in groups of inputs, each group of a row with its scale.
+
+    numbers: [n_out, groups, group] int8, or with two int4 in a byte [n_out, groups, group / 2];
+    scales: [n_out, groups, 1] in the type of the activations.
+    """
+
+    numbers: Tensor
+    scales: Tensor
+    n_in: int
+    bits: int
+    bias: Tensor | None = None
+
+    @property
+    def n_out(self) -> int:
+        """See `Matrix`."""
+        return self.numbers.shape[0]
+
+    @property
+    def n_bytes(self) -> int:
+        """See `Matrix`."""
+        return self.numbers.nbytes + self.scales.nbytes
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """See `Matrix`."""
+        return self._widen(self.numbers[ids], self.scales[ids])
+
+    def dense(self) -> Tensor:
+        """See `Matrix`."""
+        return self._widen(self.numbers, self.scales)
+
+    def _widen(self, numbers: Tensor, scales: Tensor) -> Tensor:
+        if self.bits == 4:
+            halves = (numbers & 15, numbers >> 4)
+            numbers = torch.stack(halves, dim=-1).flatten(2).to(torch.int8) - 8
+        return (numbers * scales).flatten(1)[:, : self.n_in]
+
+
+def quantized(matrix: DenseMatrix, kind: str) -> QuantizedMatrix:
+    """`int8`: one scale a row, absmax / 127. `int4`: one for 32 inputs, absmax to -8 (Q4_0)."""
+    weight = matrix.weight.float()
+    n_out, n_in = weight.shape
+    if kind == "int8":
+        scales = (weight.abs().amax(-1) / 127).view(n_out, 1, 1)
+        numbers = (weight.unsqueeze(1) / scales.clamp_min(1e-30)).round().to(torch.int8)
+        return QuantizedMatrix(numbers, scales.to(matrix.weight.dtype), n_in, 8, matrix.bias)
+    groups = F.pad(weight, (0, -n_in % GROUP)).view(n_out, -1, GROUP)
+    largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+    scales = (largest / -8).bfloat16().float()
+    numbers = (groups / torch.where(scales == 0, torch.inf, scales)).round().clamp(-8, 7) + 8
+    even, odd = numbers.to(torch.uint8).unflatten(-1, (-1, 2)).unbind(-1)
+    packed = even | odd << 4
+    return QuantizedMatrix(packed, scales.to(matrix.weight.dtype), n_in, 4, matrix.bias)
