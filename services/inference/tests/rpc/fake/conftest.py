@@ -181,8 +181,15 @@ async def until(holds: Any) -> None:
             await asyncio.sleep(0)
 
 
-@asynccontextmanager
-async def open_fake() -> AsyncIterator[FakeBench]:
+@dataclass(frozen=True)
+class AdmissionKey:
+    """Policy's key pair."""
+
+    signer: AdmissionSigner
+    public_pem: bytes
+
+
+def new_key() -> AdmissionKey:
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM,
@@ -192,18 +199,29 @@ async def open_fake() -> AsyncIterator[FakeBench]:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    return AdmissionKey(AdmissionSigner(private), public)
+
+
+@asynccontextmanager
+async def open_fake() -> AsyncIterator[FakeBench]:
+    key = new_key()
     engine, notes = FakeEngine(), Notes()
-    verifier = AdmissionVerifier(public)
+    verifier = AdmissionVerifier(key.public_pem)
     replica = Replica({"base": engine}, verifier, notes, notes, ManualClock(), lambda: 2**64 - 2)
     service = service_of(replica, stall_exit_s=30.0)
     async with local_channel(*service.servicers) as channel:
-        yield FakeBench(engine, notes, service, channel, AdmissionSigner(private))
+        yield FakeBench(engine, notes, service, channel, key.signer)
 
 
 @pytest.fixture(scope="session")
 def opened_fake() -> Any:
     """`async with opened_fake() as bench`, for tests that need more than one."""
     return open_fake
+
+
+@pytest.fixture(scope="session")
+def admission_key() -> AdmissionKey:
+    return new_key()
 
 
 @pytest.fixture
