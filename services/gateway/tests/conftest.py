@@ -36,6 +36,7 @@ class House:
     """What the peers do, and what they saw. The RPC named in `errors` raises that error."""
 
     text: str = TEXT
+    more_texts: tuple[str, ...] = ()  # of the outputs after the first
     context_tokens: int = 512
     errors: dict[str, WeirError] = field(default_factory=dict)
     redact_input: str = ""
@@ -51,6 +52,7 @@ class House:
     reserved: list[billing_pb2.ReserveRequest] = field(default_factory=list)
     encoded: list[tokenizer_pb2.EncodeRequest] = field(default_factory=list)
     engines: int = 0
+    spelled: int = 0
 
     def __post_init__(self) -> None:
         self.go = asyncio.Event()
@@ -127,6 +129,13 @@ class TokenizerRoom(tokenizer_pb2_grpc.TokenizerServiceServicer):
     async def CountTokens(self, request: Any, context: Any) -> Any:
         return tokenizer_pb2.CountTokensResponse(counts=[len(_input_text(request))])
 
+    async def Decode(self, request: Any, context: Any) -> Any:
+        """Like some tokenizers' decoders, this one drops a blank at the start of a text."""
+        assert request.keep_special_tokens
+        texts = ["".join(map(chr, one.ids)).removeprefix(" ") for one in request.sequences]
+        self.house.spelled += len(texts)
+        return tokenizer_pb2.DecodeResponse(texts=texts)
+
     async def DecodeStream(self, requests: Any, context: Any) -> Any:
         text, stops, emitted = "", [], 0
         async for request in requests:
@@ -164,25 +173,55 @@ class InferenceRoom(inference_pb2_grpc.InferenceServiceServicer):
             usage = TokenUsage(input_tokens=inputs)
             started = inference_pb2.GenerationStarted(queue_ms=0.1)
             yield inference_pb2.GenerateResponse(started=started, usage=usage)
-            text = house.text[: request.max_output_tokens]
-            for place, character in enumerate(text):
+            if request.HasField("prompt_top_logprobs"):
+                ids = request.prompt_token_ids[1:]
+                scored = inference_pb2.PromptScored(logprobs=logprobs(ids, request))
+                yield inference_pb2.GenerateResponse(prompt_scored=scored, usage=usage)
+            texts = [house.text, *house.more_texts][: request.n]
+            for place in range(request.max_output_tokens):
                 if place == house.hold_at:
                     await house.go.wait()
                 if place == house.fail_at:
                     house.fail("token")
-                usage = TokenUsage(input_tokens=inputs, output_tokens=place + 1)
-                delta = inference_pb2.GenerationDelta(token_ids=[ord(character)])
-                yield inference_pb2.GenerateResponse(delta=delta, usage=usage)
-                await asyncio.sleep(0)
-            whole = len(text) == len(house.text)
-            reason = (
-                inference_pb2.FINISH_REASON_STOP if whole else inference_pb2.FINISH_REASON_LENGTH
-            )
-            finished = inference_pb2.GenerationFinished(reason=reason)
-            yield inference_pb2.GenerateResponse(finished=finished, usage=usage)
+                for output, text in enumerate(texts):
+                    if place >= len(text):
+                        continue
+                    usage.output_tokens += 1
+                    ids = [ord(text[place])]
+                    delta = inference_pb2.GenerationDelta(
+                        token_ids=ids, output=output, logprobs=logprobs(ids, request)
+                    )
+                    yield inference_pb2.GenerateResponse(delta=delta, usage=usage)
+                    await asyncio.sleep(0)
+            for output, text in enumerate(texts):
+                whole = len(text) <= request.max_output_tokens
+                reason = (
+                    inference_pb2.FINISH_REASON_STOP
+                    if whole
+                    else inference_pb2.FINISH_REASON_LENGTH
+                )
+                finished = inference_pb2.GenerationFinished(reason=reason, output=output)
+                yield inference_pb2.GenerateResponse(finished=finished, usage=usage)
         finally:
             house.engines -= 1
             await house.notify()
+
+
+def logprobs(token_ids: Any, request: Any) -> list[inference_pb2.TokenLogprob]:
+    """Each token at -0.5, and the next characters after it, each half as likely."""
+    if not request.HasField("top_logprobs"):
+        return []
+    return [
+        inference_pb2.TokenLogprob(
+            token_id=token_id,
+            logprob=-0.5,
+            top=[
+                inference_pb2.TopLogprob(token_id=token_id + step, logprob=-0.5 - step)
+                for step in range(request.top_logprobs)
+            ],
+        )
+        for token_id in token_ids
+    ]
 
 
 class RepositoryRoom(inference_pb2_grpc.ModelRepositoryServiceServicer):

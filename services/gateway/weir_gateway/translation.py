@@ -7,8 +7,13 @@ from weir_contracts.common.v1.finding_pb2 import Action as ActionProto
 from weir_contracts.common.v1.finding_pb2 import Finding as FindingProto
 from weir_contracts.common.v1.money_pb2 import Money as MoneyProto
 from weir_contracts.common.v1.usage_pb2 import TokenUsage
+from weir_contracts.inference.v1.inference_pb2 import Choices as ChoicesProto
 from weir_contracts.inference.v1.inference_pb2 import FinishReason as FinishReasonProto
+from weir_contracts.inference.v1.inference_pb2 import Grammar as GrammarProto
+from weir_contracts.inference.v1.inference_pb2 import Priority as PriorityProto
+from weir_contracts.inference.v1.inference_pb2 import Sampling as SamplingProto
 from weir_gateway.core.call import Action, Finding, FinishReason, Message, Money, Usage
+from weir_gateway.core.sampling import Grammar, GrammarKind, Priority, Sampling
 from weir_kit.errors import Internal
 
 ACTIONS = {
@@ -24,6 +29,23 @@ FINISH_REASONS = {
     FinishReason.CONTENT_FILTER: FinishReasonProto.FINISH_REASON_CONTENT_FILTER,
 }
 FINISH_REASONS_OF_PROTO = {proto: reason for reason, proto in FINISH_REASONS.items()}
+PRIORITIES = {
+    Priority.HIGH: PriorityProto.PRIORITY_HIGH,
+    Priority.NORMAL: PriorityProto.PRIORITY_NORMAL,
+    Priority.LOW: PriorityProto.PRIORITY_LOW,
+}
+PRIORITIES_OF_PROTO = {proto: priority for priority, proto in PRIORITIES.items()}
+# Fields of `Sampling` that may be unset.
+OPTIONAL = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
 
 
 def chat_to_proto(messages: Iterable[Message]) -> Chat:
@@ -79,3 +101,44 @@ def findings_of_proto(findings: Iterable[FindingProto]) -> tuple[Finding, ...]:
             raise Internal(f"policy answered with an unknown action for the rule {finding.rule}")
         found.append(Finding(finding.rule, action, finding.where, finding.start, finding.end))
     return tuple(found)
+
+
+def sampling_to_proto(sampling: Sampling) -> SamplingProto:
+    """How to choose tokens."""
+    return SamplingProto(
+        **{name: getattr(sampling, name) for name in OPTIONAL},
+        ignore_eos=sampling.ignore_eos,
+        logit_bias=dict(sampling.logit_bias),
+        stop_token_ids=sampling.stop_token_ids,
+        grammar=None if sampling.grammar is None else _grammar_to_proto(sampling.grammar),
+    )
+
+
+def sampling_of_proto(sampling: SamplingProto) -> Sampling:
+    """How to choose tokens; what is unset is None."""
+    set_fields = sampling.ListFields()
+    chosen = {field.name: value for field, value in set_fields if field.name in OPTIONAL}
+    return Sampling(
+        **chosen,
+        ignore_eos=sampling.ignore_eos,
+        logit_bias=tuple(sampling.logit_bias.items()),
+        stop_token_ids=tuple(sampling.stop_token_ids),
+        grammar=_grammar_of_proto(sampling.grammar) if sampling.HasField("grammar") else None,
+    )
+
+
+def _grammar_to_proto(grammar: Grammar) -> GrammarProto:
+    if grammar.kind is GrammarKind.CHOICES:
+        return GrammarProto(choices=ChoicesProto(texts=grammar.texts))
+    proto = GrammarProto()
+    setattr(proto, grammar.kind.value, grammar.texts[0])
+    return proto
+
+
+def _grammar_of_proto(grammar: GrammarProto) -> Grammar | None:
+    kind = grammar.WhichOneof("kind")
+    if kind is None:
+        return None
+    if kind == "choices":
+        return Grammar(GrammarKind.CHOICES, tuple(grammar.choices.texts))
+    return Grammar(GrammarKind(kind), (getattr(grammar, kind),))

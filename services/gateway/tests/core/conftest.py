@@ -1,7 +1,7 @@
 """Peers in memory: what core's ports promise, with a step counted at every await."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +24,7 @@ from weir_gateway.core.call import (
 )
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.generate import Generation
+from weir_gateway.core.logprob import Scored
 from weir_gateway.core.models import Models
 from weir_gateway.core.ports import (
     Admission,
@@ -39,14 +40,19 @@ from weir_kit.clock import ManualClock
 from weir_kit.errors import Conflict, NotFound
 
 BLOCKED_WORD = "BOOM"
+REDACTED_CHARACTER = "@"
 HOLD_BACK_CHARS = 3
 
 
 @dataclass
 class World:
-    """All four peers: one token is one character, one currency unit of nanos a token."""
+    """All four peers: one token is one character, one currency unit of nanos a token.
+
+    `more_texts` are those of the outputs after the first.
+    """
 
     text: str = "once upon a time"
+    more_texts: tuple[str, ...] = ()
     tokens_a_delta: int = 1
     finish: FinishReason = FinishReason.STOP
     context_tokens: int = 512
@@ -63,7 +69,8 @@ class World:
     records: list[Record] = field(default_factory=list)
     engines_running: int = 0
     engines_started: int = 0
-    fed: list[tuple[int, ...]] = field(default_factory=list)
+    decoders: list["World._Decoder"] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     encoded: list[Input] = field(default_factory=list)
     models_asked: int = 0
 
@@ -134,7 +141,7 @@ class World:
             upto = len(self.text) if last else max(self.released, len(self.text) - HOLD_BACK_CHARS)
             out, self.released = self.text[self.released : upto], upto
             await self.world.step("screened")
-            return Screened(out, upto)
+            return Screened(out.replace(REDACTED_CHARACTER, "[at]"), upto)
 
     async def record(self, record: Record, timeout_s: float) -> None:
         await self.step("record")
@@ -157,15 +164,28 @@ class World:
         self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
     ) -> AsyncGenerator["World._Decoder", None]:
         await self.step("open decode")
-        yield World._Decoder(self, stop)
+        self.decoders.append(World._Decoder(self, stop))
+        yield self.decoders[-1]
+
+    async def token_texts(
+        self, model: str, token_ids: Collection[int], timeout_s: float
+    ) -> dict[int, str]:
+        await self.step("token texts")
+        return {token_id: chr(token_id) for token_id in token_ids}
+
+    @property
+    def fed(self) -> list[tuple[int, ...]]:
+        """What all decoders were given."""
+        return [ids for decoder in self.decoders for ids in decoder.fed]
 
     class _Decoder:
         def __init__(self, world: "World", stop: tuple[str, ...]) -> None:
             self.world, self.stop, self.text, self.emitted = world, stop, "", 0
+            self.fed: list[tuple[int, ...]] = []
 
         async def feed(self, token_ids: tuple[int, ...], *, last: bool) -> Decoded:
             await self.world.step("decode")
-            self.world.fed.append(token_ids)
+            self.fed.append(token_ids)
             self.text += "".join(map(chr, token_ids))
             hits = [at for text in self.stop if (at := self.text.find(text)) >= 0]
             held = max((len(text) - 1 for text in self.stop), default=0)
@@ -187,27 +207,35 @@ class World:
     ) -> AsyncGenerator[Delta, None]:
         self.engines_running += 1
         self.engines_started += 1
-        inputs = len(prompt.token_ids)
+        self.calls.append(call)
+        inputs, n_tokens = len(prompt.token_ids), 0
+        texts = [text[: prompt.max_output_tokens] for text in (self.text, *self.more_texts)]
         try:
             await self.step("queued")
             yield Delta((), Usage(inputs))
-            text = self.text[: prompt.max_output_tokens]
-            for start in range(0, len(text), self.tokens_a_delta):
-                await self.step("token")
-                ids = tuple(map(ord, text[start : start + self.tokens_a_delta]))
-                yield Delta(ids, Usage(inputs, 0, start + len(ids)))
+            if call.echo and call.top_logprobs is not None:
+                await self.step("prompt scored")
+                yield Delta((), Usage(inputs), prompt_scored=_scored(call, prompt.token_ids[1:]))
+            for start in range(0, max(map(len, texts)), self.tokens_a_delta):
+                for output, text in enumerate(texts[: call.n]):
+                    if ids := tuple(map(ord, text[start : start + self.tokens_a_delta])):
+                        await self.step("token")
+                        n_tokens += len(ids)
+                        usage = Usage(inputs, 0, n_tokens)
+                        yield Delta(ids, usage, output=output, scored=_scored(call, ids))
             await self.step("finish")
-            yield Delta((), Usage(inputs, 0, len(text)), self.finish)
+            for output in range(call.n):
+                yield Delta((), Usage(inputs, 0, n_tokens), self.finish, output)
         finally:
             self.engines_running -= 1
 
     # Billing
 
     async def reserve(
-        self, call: Call, admission: Admission, prompt: Prompt, ttl_s: int, timeout_s: float
+        self, call: Call, admission: Admission, worst: Usage, ttl_s: int, timeout_s: float
     ) -> bool:
         await self.step("reserve")
-        self.reserved.append((len(prompt.token_ids), prompt.max_output_tokens, ttl_s))
+        self.reserved.append((worst.input_tokens, worst.output_tokens, ttl_s))
         held = self.holds.setdefault(call.request_id, "held") == "held"
         await self.step("reserved")
         return held
@@ -233,6 +261,17 @@ class World:
         if self.holds.get(request_id) != "held":
             raise Conflict("the hold is closed")
         self.holds[request_id] = state
+
+
+def _scored(call: Call, token_ids: tuple[int, ...]) -> tuple[Scored, ...]:
+    """Each token at -1; the characters after it are less likely."""
+    if call.top_logprobs is None:
+        return ()
+    more = [(i, -1.0 - i) for i in range(call.top_logprobs)]
+    return tuple(
+        Scored(token_id, -1.0, tuple((token_id + step, logprob) for step, logprob in more))
+        for token_id in token_ids
+    )
 
 
 @pytest.fixture

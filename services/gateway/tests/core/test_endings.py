@@ -15,6 +15,7 @@ from weir_gateway.core.charge import Ending, charged_usage
 from weir_kit.errors import Internal, QueueFull, Unavailable, WeirError
 
 TEXT = "once upon a time"
+MORE_TEXTS = ("long ago", "far away")
 INPUT_TOKENS = 4
 
 
@@ -23,27 +24,35 @@ class Client:
 
     def __init__(self, world: Any, *, streamed: bool) -> None:
         self.world, self.streamed = world, streamed
-        self.text, self.started, self.outcome = "", False, False
+        self.n = 1 + len(world.more_texts)
+        self.texts, self.started, self.outcome = [""] * self.n, False, False
 
     async def read(self) -> None:
-        call = self.world.call(streamed=self.streamed)
+        call = self.world.call(streamed=self.streamed, n=self.n, max_output_tokens=30)
         generator = self.world.generation.generate(call)
         try:
             async for event in generator:
-                self.started |= isinstance(event, Started)
-                self.outcome |= isinstance(event, Outcome)
-                if isinstance(event, Piece):
-                    self.text += event.text
+                self.take(event)
         finally:
             await generator.aclose()
+
+    def take(self, event: Any) -> None:
+        self.started |= isinstance(event, Started)
+        self.outcome |= isinstance(event, Outcome)
+        if isinstance(event, Piece):
+            self.texts[event.output] += event.text
 
     def expected(self, ending: Ending) -> Usage | None:
         """The charge by the rule, from what the client saw.
 
         A token is a character here; tokens are counted where a message to the decoder ended.
         """
-        counted = [0, *itertools.accumulate(map(len, self.world.fed))]
-        released_tokens = max(count for count in counted if count <= len(self.text))
+        released_tokens = 0
+        for text in self.texts:
+            for decoder in self.world.decoders if text else ():
+                if decoder.text[0] == text[0]:  # the outputs begin differently
+                    counted = [0, *itertools.accumulate(map(len, decoder.fed))]
+                    released_tokens += max(count for count in counted if count <= len(text))
         return charged_usage(
             ending,
             engine_started=self.started,
@@ -58,15 +67,18 @@ def steps_of(world: Any, streamed: bool) -> int:
     return int(world.steps)
 
 
-def new_world(world: Any) -> Any:
-    return type(world)()
+def new_world(world: Any, more_texts: tuple[str, ...] = ()) -> Any:
+    return type(world)(more_texts=more_texts)
 
 
+@pytest.mark.parametrize("more_texts", [(), MORE_TEXTS])
 @pytest.mark.parametrize("tokens_a_delta", [1, 5])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_client_may_go_at_any_await(world: Any, streamed: bool, tokens_a_delta: int) -> None:
-    for step in range(1, steps_of(new_world(world), streamed) + 1):
-        again = new_world(world)
+def test_a_client_may_go_at_any_await(
+    world: Any, streamed: bool, tokens_a_delta: int, more_texts: tuple[str, ...]
+) -> None:
+    for step in range(1, steps_of(new_world(world, more_texts), streamed) + 1):
+        again = new_world(world, more_texts)
         again.tokens_a_delta = tokens_a_delta
         asyncio.run(_gone_at(again, step, streamed))
 
@@ -81,10 +93,13 @@ async def _gone_at(world: Any, at: int, streamed: bool) -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), QueueFull("full"), RuntimeError("a fault")])
+@pytest.mark.parametrize("more_texts", [(), MORE_TEXTS])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_peer_may_fail_at_any_await(world: Any, streamed: bool, error: Exception) -> None:
-    for step in range(1, steps_of(new_world(world), streamed) + 1):
-        asyncio.run(_failed_at(new_world(world), step, streamed, error))
+def test_a_peer_may_fail_at_any_await(
+    world: Any, streamed: bool, error: Exception, more_texts: tuple[str, ...]
+) -> None:
+    for step in range(1, steps_of(new_world(world, more_texts), streamed) + 1):
+        asyncio.run(_failed_at(new_world(world, more_texts), step, streamed, error))
 
 
 async def _failed_at(world: Any, at: int, streamed: bool, error: Exception) -> None:
@@ -116,9 +131,7 @@ async def test_a_generation_may_be_left_between_any_two_events(world: Any) -> No
         generator = left.generation.generate(left.call())
         client = Client(left, streamed=True)
         for _ in range(events):
-            event = await anext(generator)
-            client.started |= isinstance(event, Started)
-            client.text += event.text if isinstance(event, Piece) else ""
+            client.take(await anext(generator))
         await generator.aclose()
         await left.closings.drain()
         _check(left, client, Ending.DISCONNECTED)
@@ -149,7 +162,8 @@ def _check(world: Any, client: Client, ending: Ending) -> None:
         assert len(world.records) == 1
     finished = bool(world.settled) and world.records[0].outcome == "stop"
     if finished:
-        assert world.settled == [Usage(INPUT_TOKENS, 0, len(TEXT))]
+        n_tokens = len(TEXT) + sum(map(len, world.more_texts))
+        assert world.settled == [Usage(INPUT_TOKENS, 0, n_tokens)]
     elif world.holds:
         expected = client.expected(ending)
         assert world.settled == ([] if expected is None else [expected])

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from weir_gateway.core.call import FinishReason, Message, Money, Outcome, Piece, Started, Usage
+from weir_gateway.core.call import (
+    Ended,
+    FinishReason,
+    Message,
+    Money,
+    Outcome,
+    Piece,
+    Started,
+    Usage,
+)
 from weir_kit.errors import (
     Conflict,
     ContextLengthExceeded,
@@ -28,7 +37,8 @@ async def test_a_request_goes_through_every_peer_and_is_charged(world: Any) -> N
     events = await world.run()
     assert isinstance(events[0], Started) and events[0].rate_limit.limit == 60
     assert text_of(events) == TEXT
-    assert events[-1] == Outcome(FinishReason.STOP, Usage(4, 0, 16), Money(20, "USD"), ())
+    ended = (Ended(FinishReason.STOP),)
+    assert events[-1] == Outcome(ended, Usage(4, 0, 16), Money(20, "USD"), ())
     assert world.settled == [Usage(4, 0, 16)] and world.releases == 0
     assert world.reserved == [(4, 256, 90)]
     [record] = world.records
@@ -44,7 +54,7 @@ async def test_the_charge_is_real_before_the_outcome_is_sent(world: Any) -> None
 
 async def test_an_answer_at_once_is_the_whole_text(world: Any) -> None:
     completion = await world.generation.complete(world.call(streamed=False))
-    assert completion.text == TEXT
+    assert [choice.text for choice in completion.choices] == [TEXT]
     assert completion.outcome.usage == Usage(4, 0, 16)
     await world.closings.drain()
 

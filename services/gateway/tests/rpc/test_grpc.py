@@ -12,6 +12,9 @@ from weir_contracts.gateway.v1 import generation_pb2_grpc, model_pb2, model_pb2_
 from weir_contracts.inference.v1.inference_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
+    PRIORITY_HIGH,
+    Choices,
+    Grammar,
     Sampling,
 )
 from weir_kit import telemetry
@@ -64,11 +67,53 @@ async def test_a_stream_starts_goes_on_and_finishes(stub: Any, house: Any) -> No
 
 
 async def test_sampling_and_stop_reach_the_peers(stub: Any, house: Any) -> None:
-    sampling = Sampling(temperature=0.0, top_p=0.5, top_k=3, seed=0, ignore_eos=True)
+    sampling = Sampling(
+        temperature=0.0,
+        top_p=0.5,
+        top_k=3,
+        seed=0,
+        ignore_eos=True,
+        min_p=0.0,
+        repetition_penalty=1.0,
+        presence_penalty=0.0,
+        frequency_penalty=0.0,
+        logit_bias={0: 0.0},
+        stop_token_ids=[0],
+        grammar=Grammar(choices=Choices(texts=["a"])),
+    )
     request = pb.GenerateRequest(spec=spec(sampling=sampling, stop=[" upon"]))
     assert (await stub.Generate(request, metadata=METADATA)).text == "Once"
     assert house.generated[0].sampling == sampling
     assert list(house.decoder_options[0].stop) == [" upon"]
+
+
+async def test_choices_have_their_texts_tokens_and_findings(stub: Any, house: Any) -> None:
+    house.text, house.more_texts = "Once", ("me@home",)
+    wanted = spec(n=2, top_logprobs=1, prompt="tell ", echo=True, priority=PRIORITY_HIGH)
+    response = await stub.Generate(pb.GenerateRequest(spec=wanted), metadata=METADATA)
+    first, second = response.result.choices
+    assert response.text == first.text == "tell Once" and second.text == "tell me*home"
+    assert "".join(token.text for token in first.logprobs) == "tell Once"
+    assert "tell me".startswith("".join(token.text for token in second.logprobs))
+    assert not first.logprobs[0].HasField("logprob") and first.logprobs[1].logprob == -0.5
+    assert [(top.text, top.logprob) for top in first.logprobs[5].top] == [("O", -0.5)]
+    assert first.logprobs[5].start == 5
+    assert not first.findings and [finding.rule for finding in second.findings] == ["at"]
+    assert first.finish_reason == FINISH_REASON_STOP
+    assert response.result.usage.output_tokens == 4 + 7
+    assert house.generated[0].priority == PRIORITY_HIGH
+
+
+async def test_a_stream_s_deltas_say_whose_they_are(stub: Any, house: Any) -> None:
+    house.more_texts = ("Long ago.",)
+    request = pb.StreamGenerateRequest(spec=spec(n=2, top_logprobs=0))
+    texts, told = ["", ""], ["", ""]
+    async for event in stub.StreamGenerate(request, metadata=METADATA):
+        texts[event.delta.choice] += event.delta.text
+        told[event.delta.choice] += "".join(token.text for token in event.delta.logprobs)
+        result = event.finished
+    assert texts == told == [TEXT, "Long ago."]
+    assert [choice.finish_reason for choice in result.choices] == [FINISH_REASON_STOP] * 2
 
 
 async def test_unset_sampling_stays_unset(stub: Any, house: Any) -> None:
@@ -88,6 +133,11 @@ async def test_unset_sampling_stays_unset(stub: Any, house: Any) -> None:
         ("spec.max_output_tokens", {"max_output_tokens": 0}),
         ("spec.sampling.temperature", {"sampling": Sampling(temperature=3)}),
         ("spec.sampling.top_p", {"sampling": Sampling(top_p=0)}),
+        ("spec.sampling.logit_bias", {"sampling": Sampling(logit_bias={1: 200})}),
+        ("spec.sampling.grammar", {"sampling": Sampling(grammar=Grammar(regex=""))}),
+        ("spec.n", {"n": 17}),
+        ("spec.top_logprobs", {"top_logprobs": 21}),
+        ("spec.echo", {"echo": True}),
         ("spec.stop", {"stop": [""]}),
     ],
 )

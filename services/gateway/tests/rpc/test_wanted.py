@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_gateway.core.call import Message
+from weir_gateway.core.sampling import Grammar, GrammarKind
 from weir_gateway.rpc.openai.chat import ChatShape
 from weir_gateway.rpc.openai.completions import CompletionShape
 from weir_gateway.rpc.openai.fields import Fields
@@ -17,6 +18,17 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 PROMPT: dict[str, Any] = {"model": "m", "prompt": "x"}
 
 
+JSON_OBJECT: dict[str, Any] = {"response_format": {"type": "json_object"}}
+
+
+def json_schema(given: dict[str, Any]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": given}}
+
+
+def structured(**fields: Any) -> dict[str, Any]:
+    return {"structured_outputs": fields}
+
+
 def message(**fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "x", **fields}]}
 
@@ -24,17 +36,41 @@ def message(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("param", "changes"),
     [
-        ("n", {"n": 2}),
+        ("n", {"n": 0}),
+        ("n", {"n": 17}),
         ("n", {"n": True}),
         ("tools", {"tools": [{"type": "function"}]}),
         ("tool_choice", {"tool_choice": "required"}),
         ("functions", {"functions": [{}]}),
-        ("logprobs", {"logprobs": True}),
+        ("logprobs", {"logprobs": 3}),
         ("top_logprobs", {"top_logprobs": 3}),
-        ("response_format", {"response_format": {"type": "json_object"}}),
-        ("logit_bias", {"logit_bias": {"1": 5}}),
-        ("frequency_penalty", {"frequency_penalty": 0.5}),
-        ("presence_penalty", {"presence_penalty": -1}),
+        ("top_logprobs", {"logprobs": True, "top_logprobs": 21}),
+        ("echo", {"echo": True}),
+        ("response_format", {"response_format": "json_object"}),
+        ("response_format.type", {"response_format": {"type": "yaml"}}),
+        ("response_format.x", {"response_format": {"type": "text", "x": 1}}),
+        ("response_format.json_schema", {"response_format": {"type": "json_schema"}}),
+        ("response_format.json_schema.schema", json_schema({"name": "n"})),
+        ("response_format.json_schema.x", json_schema({"schema": {}, "x": 1})),
+        ("structured_outputs", {"structured_outputs": {}}),
+        ("structured_outputs", {"structured_outputs": {"regex": "a", "grammar": "b"}}),
+        ("structured_outputs.json", {"structured_outputs": {"json": 5}}),
+        ("structured_outputs.choice", {"structured_outputs": {"choice": ["a", 1]}}),
+        ("structured_outputs.x", {"structured_outputs": {"regex": "a", "x": 1}}),
+        ("structured_outputs", {**JSON_OBJECT, "structured_outputs": {"regex": "a"}}),
+        ("guided_json", {"guided_json": {}}),
+        ("logit_bias", {"logit_bias": [1]}),
+        ("logit_bias", {"logit_bias": {"one": 5}}),
+        ("logit_bias", {"logit_bias": {"1": 101}}),
+        ("logit_bias", {"logit_bias": {"1": True}}),
+        ("frequency_penalty", {"frequency_penalty": "much"}),
+        ("presence_penalty", {"presence_penalty": True}),
+        ("min_p", {"min_p": []}),
+        ("repetition_penalty", {"repetition_penalty": {}}),
+        ("stop_token_ids", {"stop_token_ids": 5}),
+        ("stop_token_ids", {"stop_token_ids": ["a"]}),
+        ("priority", {"priority": "urgent"}),
+        ("priority", {"priority": 1}),
         ("modalities", {"modalities": ["audio"]}),
         ("reasoning_effort", {"reasoning_effort": "high"}),
         ("nonsense", {"nonsense": 1}),
@@ -91,9 +127,11 @@ def test_a_field_of_a_chat_that_is_wrong_or_unsupported_is_named(
         ("prompt", {"prompt": [1, 2]}),
         ("prompt", {"prompt": []}),
         ("best_of", {"best_of": 2}),
-        ("echo", {"echo": True}),
+        ("echo", {"echo": "yes"}),
         ("suffix", {"suffix": "end"}),
-        ("logprobs", {"logprobs": 0}),
+        ("logprobs", {"logprobs": 6}),
+        ("logprobs", {"logprobs": True}),
+        ("max_tokens", {"max_tokens": 0}),
         ("messages", {"messages": []}),
     ],
 )
@@ -119,6 +157,50 @@ def test_fields_that_ask_for_nothing_are_passed_over() -> None:
     assert wanted.max_output_tokens is None and wanted.stop == () and not wanted.streamed
 
 
+@pytest.mark.parametrize(
+    ("fields", "grammar"),
+    [
+        (JSON_OBJECT, Grammar(GrammarKind.JSON_SCHEMA, ('{"type":"object"}',))),
+        (
+            json_schema({"name": "n", "strict": True, "schema": {"type": "null"}}),
+            Grammar(GrammarKind.JSON_SCHEMA, ('{"type":"null"}',)),
+        ),
+        (structured(json={}), Grammar(GrammarKind.JSON_SCHEMA, ("{}",))),
+        (structured(json="{}"), Grammar(GrammarKind.JSON_SCHEMA, ("{}",))),
+        (structured(json_object=True), Grammar(GrammarKind.JSON_SCHEMA, ('{"type":"object"}',))),
+        (structured(regex="a+"), Grammar(GrammarKind.REGEX, ("a+",))),
+        (structured(grammar='start: "a"'), Grammar(GrammarKind.LARK, ('start: "a"',))),
+        (structured(choice=["a", "b"]), Grammar(GrammarKind.CHOICES, ("a", "b"))),
+    ],
+)
+def test_a_grammar_is_read_from_openai_s_field_and_from_vllm_s(
+    fields: dict[str, Any], grammar: Grammar
+) -> None:
+    for shape, body in ((ChatShape(), CHAT), (CompletionShape(), PROMPT)):
+        wanted = shape.read(Fields({**body, **fields}))
+        assert wanted.sampling.grammar == grammar
+        assert wanted.names["grammar"] == next(iter(fields))
+
+
+def test_each_endpoint_asks_for_log_probabilities_in_its_own_way() -> None:
+    def chat(**fields: Any) -> int | None:
+        return ChatShape().read(Fields({**CHAT, **fields})).top_logprobs
+
+    def completion(**fields: Any) -> int | None:
+        return CompletionShape().read(Fields({**PROMPT, **fields})).top_logprobs
+
+    assert chat() is None and chat(logprobs=False, top_logprobs=0) is None
+    assert chat(logprobs=True) == 0 and chat(logprobs=True, top_logprobs=20) == 20
+    assert completion() is None and completion(logprobs=0) == 0 and completion(logprobs=5) == 5
+
+
+def test_a_harness_that_asks_for_the_prompt_s_always_gets_its_one_token() -> None:
+    ask = {**PROMPT, "echo": True, "logprobs": 1}
+    assert CompletionShape().read(Fields({**ask, "max_tokens": 1})).sampling.ignore_eos
+    assert not CompletionShape().read(Fields({**ask, "max_tokens": 2})).sampling.ignore_eos
+    assert CompletionShape().read(Fields({**ask, "max_tokens": 0})).max_output_tokens == 0
+
+
 def test_an_answer_of_ours_can_be_sent_back_as_a_message() -> None:
     ours = {"role": "assistant", "content": "a", "refusal": None, "tool_calls": None}
     wanted = ChatShape().read(Fields({**CHAT, "messages": [ours, {"role": "assistant"}]}))
@@ -133,7 +215,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    ["model", "messages", "stop", "seed", "temperature", "max_tokens", "stream", "stream_options"]
+    [
+        *("model", "messages", "stop", "seed", "temperature", "max_tokens", "stream"),
+        *("stream_options", "n", "logprobs", "top_logprobs", "logit_bias", "response_format"),
+        *("structured_outputs", "stop_token_ids", "priority", "min_p", "echo", "prompt"),
+    ]
 )
 
 

@@ -1,17 +1,23 @@
 """Inference, over its channel."""
 
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
 
 from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
-from weir_gateway.core.call import Call, FinishReason, Prompt, Sampling
+from weir_gateway.core.call import Call, Prompt
+from weir_gateway.core.logprob import Scored
 from weir_gateway.core.ports import Admission, Delta, Model
-from weir_gateway.translation import FINISH_REASONS_OF_PROTO, usage_of_proto
+from weir_gateway.translation import (
+    FINISH_REASONS_OF_PROTO,
+    PRIORITIES,
+    sampling_to_proto,
+    usage_of_proto,
+)
 from weir_kit.admission import METADATA_KEY
-from weir_kit.errors import Internal
+from weir_kit.errors import Internal, WeirError
 from weir_kit.status import raising_weir_errors
 
 
@@ -36,18 +42,24 @@ class InferencePeer:
             model=call.model,
             prompt_token_ids=prompt.token_ids,
             max_output_tokens=prompt.max_output_tokens,
-            sampling=_sampling(call.sampling),
+            sampling=sampling_to_proto(call.sampling),
+            n=call.n,
+            top_logprobs=call.top_logprobs,
+            prompt_top_logprobs=call.top_logprobs if call.echo else None,
+            priority=PRIORITIES[call.priority],
         )
         metadata = ((METADATA_KEY, admission.token),)
         stream: Any = self._stub.Generate(request, timeout=timeout_s, metadata=metadata)
+        n_running = call.n
         try:
             while True:
-                with raising_weir_errors():
+                with _naming_fields(), raising_weir_errors():
                     response = await stream.read()
                 if response is grpc.aio.EOF:
                     return
                 delta = _delta(response)
-                if delta.finish is not None:
+                n_running -= delta.finish is not None
+                if not n_running:
                     # Its status too: whoever gets the last delta stops reading, and a call that
                     # is left before its status counts as cancelled in the trace.
                     with suppress(grpc.aio.AioRpcError):
@@ -57,20 +69,36 @@ class InferencePeer:
             stream.cancel()  # of no effect on a stream that has ended
 
 
-def _sampling(sampling: Sampling) -> inference_pb2.Sampling:
-    return inference_pb2.Sampling(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        seed=sampling.seed,
-        ignore_eos=sampling.ignore_eos,
-    )
+@contextmanager
+def _naming_fields() -> Iterator[None]:
+    """An error about a part of the sampling names core's field: `grammar` for all of a grammar."""
+    try:
+        yield
+    except WeirError as error:
+        if error.field is not None:
+            name = error.field.removeprefix("sampling.")
+            error.field = "grammar" if name.startswith("grammar") else name
+        raise
 
 
 def _delta(response: inference_pb2.GenerateResponse) -> Delta:
-    finish: FinishReason | None = None
-    if response.WhichOneof("event") == "finished":
-        finish = FINISH_REASONS_OF_PROTO.get(response.finished.reason)
-        if finish is None:
-            raise Internal("inference finished for a reason that the gateway does not know")
-    return Delta(tuple(response.delta.token_ids), usage_of_proto(response.usage), finish)
+    usage = usage_of_proto(response.usage)
+    match response.WhichOneof("event"):
+        case "delta":
+            delta = response.delta
+            scored = tuple(map(_scored, delta.logprobs))
+            return Delta(tuple(delta.token_ids), usage, output=delta.output, scored=scored)
+        case "finished":
+            finish = FINISH_REASONS_OF_PROTO.get(response.finished.reason)
+            if finish is None:
+                raise Internal("inference finished for a reason that the gateway does not know")
+            return Delta((), usage, finish, response.finished.output)
+        case "prompt_scored":
+            scored = tuple(map(_scored, response.prompt_scored.logprobs))
+            return Delta((), usage, prompt_scored=scored)
+    return Delta((), usage)
+
+
+def _scored(logprob: inference_pb2.TokenLogprob) -> Scored:
+    top = tuple((one.token_id, one.logprob) for one in logprob.top)
+    return Scored(logprob.token_id, logprob.logprob, top)

@@ -1,6 +1,6 @@
 """The tokenizer, over its channel."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from weir_gateway.translation import chat_to_proto
 from weir_kit.status import raising_weir_errors
 
 PROMPT_TAIL_TOKENS = 8
+SEQUENCES_MAX = 256  # the tokenizer's, of one request
+TOKEN_TEXTS_MAX = 1 << 17
 
 
 class TokenizerPeer:
@@ -21,6 +23,7 @@ class TokenizerPeer:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = tokenizer_pb2_grpc.TokenizerServiceStub(channel)
+        self._token_texts: dict[tuple[str, int], str] = {}  # the oldest goes first
 
     async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
         request = tokenizer_pb2.EncodeRequest(tokenizer=model)
@@ -48,6 +51,38 @@ class TokenizerPeer:
         async with exchange(self._stub.DecodeStream(timeout=timeout_s)) as stream:
             await stream.say(tokenizer_pb2.DecodeStreamRequest(options=options))
             yield DecodeStream(stream)
+
+    async def token_texts(
+        self, model: str, token_ids: Collection[int], timeout_s: float
+    ) -> Mapping[int, str]:
+        known = {
+            i: self._token_texts[model, i] for i in token_ids if (model, i) in self._token_texts
+        }
+        unknown = [token_id for token_id in token_ids if token_id not in known]
+        for start in range(0, len(unknown), SEQUENCES_MAX // 2):
+            asked = unknown[start : start + SEQUENCES_MAX // 2]
+            known.update(await self._ask_token_texts(model, asked, timeout_s))
+        self._token_texts.update({(model, i): text for i, text in known.items()})
+        while len(self._token_texts) > TOKEN_TEXTS_MAX:
+            del self._token_texts[next(iter(self._token_texts))]
+        return known
+
+    async def _ask_token_texts(
+        self, model: str, token_ids: list[int], timeout_s: float
+    ) -> dict[int, str]:
+        """What a token adds to itself: at the start of a text a decoder may drop a blank."""
+        sequences = [[i] * times for i in token_ids for times in (1, 2)]
+        request = tokenizer_pb2.DecodeRequest(
+            tokenizer=model,
+            sequences=[tokenizer_pb2.TokenIds(ids=ids) for ids in sequences],
+            keep_special_tokens=True,
+        )
+        with raising_weir_errors():
+            response = await self._stub.Decode(request, timeout=timeout_s)
+        once, twice = response.texts[::2], response.texts[1::2]
+        return {
+            i: two.removeprefix(one) for i, one, two in zip(token_ids, once, twice, strict=True)
+        }
 
 
 class DecodeStream:

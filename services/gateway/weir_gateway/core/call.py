@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from weir_gateway.core.logprob import TokenLogprob
+from weir_gateway.core.sampling import Priority, Sampling
+
 
 class FinishReason(StrEnum):
     """Why a generation ended."""
@@ -34,22 +37,14 @@ Input = tuple[Message, ...] | str
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen. None: the engine's default."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    seed: int | None = None
-    ignore_eos: bool = False
-
-
-@dataclass(frozen=True)
 class Call:
     """One request of a client.
 
     `streamed`: text goes out as it comes; otherwise the client gets nothing before the end.
     `timeout_s`: the whole request takes no longer. `trace_id`: 32 hexadecimal digits, or empty.
+    `n`: outputs, each of `max_output_tokens` at most. `top_logprobs`: tell of each token how likely
+    it was, with so many of the likeliest; None: tell nothing. `echo`: each text begins with the
+    prompt, and what is told of tokens with the prompt's.
     """
 
     request_id: str
@@ -59,17 +54,25 @@ class Call:
     timeout_s: float
     streamed: bool
     max_output_tokens: int | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str = ""
+    n: int = 1
+    top_logprobs: int | None = None
+    echo: bool = False
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A call's input as the engine reads it, with the output tokens it may take at most."""
+    """A call's input as the engine reads it, with the tokens that one output may have at most.
+
+    `text` is what `token_ids` were made of, if that was a plain prompt.
+    """
 
     token_ids: tuple[int, ...] = field(repr=False)
     max_output_tokens: int
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text that may reach the client, with where the request stands after it.
+    """Text of one output that may reach the client, with where that output stands after it.
 
-    `released_tokens`: tokens from the first one whose text has been handed out by now.
-    `finish`: set on the last piece.
+    `released_tokens`: tokens from the first one whose text has been handed out by now. `usage`: the
+    prompt's tokens, and those of this output. `finish`: set on the output's last piece.
     """
 
     text: str = field(repr=False)
@@ -130,20 +133,44 @@ class Piece:
     usage: Usage
     findings: tuple[Finding, ...] = ()
     finish: FinishReason | None = None
+    output: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one output ended, and what rules found in its text."""
+
+    finish: FinishReason
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a generation ended, and what was charged for it.
+    """How the outputs of a generation ended, in order, and what was charged for them.
 
-    `cost` is None when billing was away at the end: it then charges the hold from the
-    meter when it expires.
+    `cost` is None when billing was away at the end: it then charges the hold from the meter when it
+    expires. `findings` are those in the input and in all outputs.
     """
 
-    finish: FinishReason
+    outputs: tuple[Ended, ...]
     usage: Usage
     cost: Money | None
     findings: tuple[Finding, ...]
+
+    @property
+    def finish(self) -> FinishReason:
+        """One word for all outputs: cut by a rule if one was, cut by length if one was."""
+        return max((output.finish for output in self.outputs), key=list(FinishReason).index)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One output in one piece."""
+
+    text: str = field(repr=False)
+    ended: Ended
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,5 +178,5 @@ class Completion:
     """A generation in one piece."""
 
     started: Started
-    text: str = field(repr=False)
+    choices: tuple[Choice, ...]
     outcome: Outcome

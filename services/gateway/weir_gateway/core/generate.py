@@ -6,6 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from weir_gateway.core.call import (
     Call,
+    Choice,
     Completion,
     Input,
     Outcome,
@@ -15,12 +16,15 @@ from weir_gateway.core.call import (
 )
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
+from weir_gateway.core.echo import echo_of
 from weir_gateway.core.limits import check, input_field
 from weir_gateway.core.models import Models
-from weir_gateway.core.ports import Ports
+from weir_gateway.core.outputs import merged, parted, prompt_only
+from weir_gateway.core.ports import Delta, Ports
 from weir_gateway.core.run import Run
 from weir_gateway.core.running import Running
-from weir_gateway.core.stages import decode, pending, screen
+from weir_gateway.core.spelling import Spelling
+from weir_gateway.core.stages import decode, screen
 from weir_kit.clock import Clock
 from weir_kit.errors import ContextLengthExceeded, InvalidArgument
 
@@ -58,25 +62,34 @@ class Generation:
                         if not run.engine_started:
                             yield run.start()
                         run.count(piece)
-                        if piece.text:
+                        if piece.text or piece.logprobs:
                             yield piece
                 yield await run.finish()
 
     async def complete(self, call: Call) -> Completion:
-        """The whole text at once; as `generate`."""
+        """The whole texts at once; as `generate`."""
         assert not call.streamed
-        started, texts, outcome = None, [], None
+        started, outcome = None, None
+        pieces: list[list[Piece]] = [[] for _ in range(call.n)]
         async with aclosing(self.generate(call)) as events:
             async for event in events:
                 match event:
                     case Started():
                         started = event
                     case Piece():
-                        texts.append(event.text)
+                        pieces[event.output].append(event)
                     case Outcome():
                         outcome = event
         assert started is not None and outcome is not None
-        return Completion(started, "".join(texts), outcome)
+        choices = tuple(
+            Choice(
+                "".join(piece.text for piece in came),
+                ended,
+                tuple(logprob for piece in came for logprob in piece.logprobs),
+            )
+            for came, ended in zip(pieces, outcome.outputs, strict=True)
+        )
+        return Completion(started, choices, outcome)
 
     @asynccontextmanager
     async def _encoding(
@@ -107,18 +120,35 @@ class Generation:
         if not token_ids:
             raise InvalidArgument("the input has no tokens", field=input_field(call.input))
         model = await self._models.get(call.model)
-        return Prompt(token_ids, _output_tokens_max(call, len(token_ids), model.context_tokens))
+        max_output_tokens = _output_tokens_max(call, len(token_ids), model.context_tokens)
+        read = call.input if redacted is None else redacted
+        return Prompt(token_ids, max_output_tokens, read if isinstance(read, str) else "")
 
-    def _pieces(self, run: Run, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-        call, admission, timeout_s = run.call, run.admission, run.deadline.remaining_s()
-        generate = self._ports.inference.generate(call, admission, prompt, timeout_s)
-        decoder = self._ports.tokenizer.decoder(call.model, prompt, call.stop, timeout_s)
-        screener = self._ports.policy.screener(call.request_id, admission.principal, timeout_s)
-        return screen(decode(pending(generate), decoder), screener)
+    async def _pieces(self, run: Run, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        call, timeout_s = run.call, run.deadline.remaining_s()
+        deltas = self._ports.inference.generate(call, run.admission, prompt, timeout_s)
+        if call.max_output_tokens == 0:
+            deltas = prompt_only(deltas, scored=call.top_logprobs is not None)
+        async with parted(deltas, call.n) as outputs:
+            streams = [self._output(run, prompt, n, output) for n, output in enumerate(outputs)]
+            # A single output needs no task of its own.
+            async with aclosing(merged(streams) if call.n > 1 else streams[0]) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    def _output(
+        self, run: Run, prompt: Prompt, output: int, deltas: AsyncGenerator[Delta, None]
+    ) -> AsyncGenerator[Piece, None]:
+        call, tokenizer, timeout_s = run.call, self._ports.tokenizer, run.deadline.remaining_s()
+        spelling = Spelling(lambda ids: tokenizer.token_texts(call.model, ids, timeout_s))
+        decoder = tokenizer.decoder(call.model, prompt, call.stop, timeout_s)
+        principal = run.admission.principal
+        screener = self._ports.policy.screener(call.request_id, principal, timeout_s)
+        return screen(decode(deltas, decoder, spelling, echo_of(call, prompt)), screener, output)
 
 
 def _output_tokens_max(call: Call, input_tokens: int, context_tokens: int) -> int:
-    """The output tokens asked for, or the default as far as the context allows."""
+    """The output tokens to ask for: as many as wanted, or as the default and the context allow."""
     left = context_tokens - input_tokens
     wanted = call.max_output_tokens
     if left < (wanted or 1):
@@ -127,4 +157,6 @@ def _output_tokens_max(call: Call, input_tokens: int, context_tokens: int) -> in
             f"{wanted or 'at least 1'} are asked for as output",
             field="max_output_tokens" if wanted else input_field(call.input),
         )
-    return wanted or min(DEFAULT_OUTPUT_TOKENS_MAX, left)
+    if wanted is None:
+        return min(DEFAULT_OUTPUT_TOKENS_MAX, left)
+    return max(wanted, 1)  # for none the engine is asked for one, and left before it

@@ -2,16 +2,24 @@
 
 import re
 
-from weir_gateway.core.call import Call, Input, Sampling
+from weir_gateway.core.call import Call, Input
+from weir_gateway.core.sampling import Grammar, GrammarKind, Sampling
 from weir_kit.errors import InvalidArgument
 
 INT32_MAX = 2**31 - 1
+UINT32_MAX = 2**32 - 1
 UINT64_MAX = 2**64 - 1
 MODEL_CHARS_MAX = 256
 MESSAGES_MAX = 1024
 INPUT_BYTES_MAX = 1 << 20  # in UTF-8
 STOP_STRINGS_MAX = 16
 STOP_CHARS_MAX = 256
+OUTPUTS_MAX = 16
+TOP_LOGPROBS_MAX = 20
+LOGIT_BIAS_MAX = 1024
+STOP_TOKENS_MAX = 64
+CHOICES_MAX = 1024
+GRAMMAR_BYTES_MAX = 1 << 16
 ROLES = ("system", "user", "assistant")
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
 MODEL = re.compile(rf"[^\s\x00-\x1f\x7f]{{1,{MODEL_CHARS_MAX}}}")
@@ -30,8 +38,15 @@ def check(call: Call) -> None:
     check_model(call.model)
     check_input(call.input)
     check_sampling(call.sampling)
+    _within("n", call.n, 1, OUTPUTS_MAX)
     if call.max_output_tokens is not None:
-        _within("max_output_tokens", call.max_output_tokens, 1, INT32_MAX)
+        # Nothing but the prompt is worth asking for only if the prompt is told of.
+        alone = call.echo and call.n == 1
+        _within("max_output_tokens", call.max_output_tokens, 0 if alone else 1, INT32_MAX)
+    if call.top_logprobs is not None:
+        _within("top_logprobs", call.top_logprobs, 0, TOP_LOGPROBS_MAX)
+    if call.echo and not isinstance(call.input, str):
+        raise InvalidArgument("echo is only for a plain prompt", field="echo")
     _check_stop(call.stop)
 
 
@@ -70,19 +85,48 @@ def input_field(text: Input) -> str:
 
 def check_sampling(sampling: Sampling) -> None:
     """Ranges; comparisons are written so that NaN fails them."""
-    if sampling.temperature is not None:
-        _within("temperature", sampling.temperature, 0, 2)
-    if sampling.top_p is not None and not 0 < sampling.top_p <= 1:
-        raise InvalidArgument("top_p must be more than 0 and at most 1", field="top_p")
-    if sampling.top_k is not None:
-        _within("top_k", sampling.top_k, 0, INT32_MAX)
-    if sampling.seed is not None:
-        _within("seed", sampling.seed, 0, UINT64_MAX)
+    for field, value, low, high in (
+        ("temperature", sampling.temperature, 0, 2),
+        ("top_k", sampling.top_k, 0, INT32_MAX),
+        ("min_p", sampling.min_p, 0, 1),
+        ("seed", sampling.seed, 0, UINT64_MAX),
+        ("presence_penalty", sampling.presence_penalty, -2, 2),
+        ("frequency_penalty", sampling.frequency_penalty, -2, 2),
+    ):
+        if value is not None:
+            _within(field, value, low, high)
+    for field, value, high in (
+        ("top_p", sampling.top_p, 1),
+        ("repetition_penalty", sampling.repetition_penalty, 2),
+    ):
+        if value is not None and not 0 < value <= high:
+            raise InvalidArgument(f"{field} must be more than 0 and at most {high}", field=field)
+    _check_logit_bias(sampling.logit_bias)
+    _at_most("stop_token_ids", len(sampling.stop_token_ids), STOP_TOKENS_MAX, "tokens")
+    for token_id in sampling.stop_token_ids:
+        _within("stop_token_ids", token_id, 0, UINT32_MAX)
+    if sampling.grammar is not None:
+        _check_grammar(sampling.grammar)
+
+
+def _check_logit_bias(logit_bias: tuple[tuple[int, float], ...]) -> None:
+    _at_most("logit_bias", len(logit_bias), LOGIT_BIAS_MAX, "tokens")
+    for token_id, bias in logit_bias:
+        _within("logit_bias", token_id, 0, UINT32_MAX)
+        _within("logit_bias", bias, -100, 100)
+
+
+def _check_grammar(grammar: Grammar) -> None:
+    """Bounds alone; whether it is a grammar, the engine knows."""
+    if not grammar.texts or not all(grammar.texts):
+        raise InvalidArgument("grammar must not be empty", field="grammar")
+    n_texts_max = CHOICES_MAX if grammar.kind is GrammarKind.CHOICES else 1
+    _at_most("grammar", len(grammar.texts), n_texts_max, "texts")
+    _at_most("grammar", sum(map(_bytes_of, grammar.texts)), GRAMMAR_BYTES_MAX, "bytes")
 
 
 def _check_stop(stop: tuple[str, ...]) -> None:
-    if len(stop) > STOP_STRINGS_MAX:
-        raise InvalidArgument(f"stop must have at most {STOP_STRINGS_MAX} strings", field="stop")
+    _at_most("stop", len(stop), STOP_STRINGS_MAX, "strings")
     if not all(1 <= len(text) <= STOP_CHARS_MAX for text in stop):
         raise InvalidArgument(
             f"each stop string must have 1 to {STOP_CHARS_MAX} characters", field="stop"
@@ -96,3 +140,8 @@ def _bytes_of(text: str) -> int:
 def _within(field: str, value: float, low: int, high: int) -> None:
     if not low <= value <= high:
         raise InvalidArgument(f"{field} must be between {low} and {high}", field=field)
+
+
+def _at_most(field: str, n: int, n_max: int, what: str) -> None:
+    if n > n_max:
+        raise InvalidArgument(f"{field} must have at most {n_max} {what}", field=field)

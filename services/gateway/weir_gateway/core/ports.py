@@ -4,7 +4,7 @@ Every method raises `WeirError`s and gives up after its `timeout_s`. Closing a s
 the task that reads it) cancels the work behind it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +19,7 @@ from weir_gateway.core.call import (
     RateLimit,
     Usage,
 )
+from weir_gateway.core.logprob import Scored
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,19 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Delta:
-    """New tokens and the usage so far. The first has none: it says that the engine has started."""
+    """New tokens of one output, and the tokens so far of the prompt and all outputs.
+
+    The first has none: it says that the engine has started. What has neither tokens nor a `finish`
+    concerns every output. `scored`: one for each of `token_ids`, if asked for. `prompt_scored`: one
+    for each prompt token but the first, if asked for: before any token.
+    """
 
     token_ids: tuple[int, ...] = field(repr=False)
     usage: Usage
     finish: FinishReason | None = None
+    output: int = 0
+    scored: tuple[Scored, ...] = field(default=(), repr=False)
+    prompt_scored: tuple[Scored, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,12 @@ class Tokenizer(Protocol):
         """Open a decoder for the output that follows `prompt`."""
         ...
 
+    async def token_texts(
+        self, model: str, token_ids: Collection[int], timeout_s: float
+    ) -> Mapping[int, str]:
+        """The text of each token as it stands inside a text; U+FFFD for parts of characters."""
+        ...
+
 
 class Inference(Protocol):
     """Models that run."""
@@ -164,7 +179,10 @@ class Inference(Protocol):
     def generate(
         self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float
     ) -> AsyncGenerator[Delta, None]:
-        """Generate: an empty delta at the start, `finish` on the last. Raises `QueueFull`."""
+        """Generate `call.n` outputs: an empty delta at the start, `finish` on each one's last.
+
+        Raises `QueueFull`, and `InvalidArgument` for what only the engine can judge.
+        """
         ...
 
 
@@ -172,9 +190,9 @@ class Billing(Protocol):
     """Money held before the work and charged after; every method is idempotent by request id."""
 
     async def reserve(
-        self, call: Call, admission: Admission, prompt: Prompt, ttl_s: int, timeout_s: float
+        self, call: Call, admission: Admission, worst: Usage, ttl_s: int, timeout_s: float
     ) -> bool:
-        """Hold the worst-case price; False if the request's hold was closed before.
+        """Hold the price of `worst`; False if the request's hold was closed before.
 
         Raises `InsufficientCredit`, `PriceNotFound`, `Conflict`.
         """

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import math
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 from weir_gateway.core.call import Call, Finding, Money, Outcome, Piece, Prompt, Started, Usage
-from weir_gateway.core.charge import Ending, charged_usage
+from weir_gateway.core.charge import Ending, charged_usage, worst_usage
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
 from weir_gateway.core.ports import Admission, Ports, Record
+from weir_gateway.core.progress import Progress
 from weir_kit.clock import Clock
 from weir_kit.errors import (
     Conflict,
@@ -68,9 +70,7 @@ class Run:
         self._started_monotonic_s = clock.monotonic_s()
         self._reserving: asyncio.Task[bool] | None = None
         self._closed = False
-        self._released_tokens = 0
-        self._last: Piece | None = None
-        self._usage = Usage()
+        self._progress = Progress(0, call.n)
         self._findings: tuple[Finding, ...] = admission.findings
 
     async def __aenter__(self) -> Self:
@@ -78,13 +78,14 @@ class Run:
 
     async def reserve(self, prompt: Prompt) -> None:
         """Hold the worst-case price for a little longer than the request may take."""
-        self._usage = Usage(input_tokens=len(prompt.token_ids))
+        self._progress = Progress(len(prompt.token_ids), self.call.n)
+        worst = worst_usage(self.call, prompt)
         ttl_s = min(math.ceil(self.call.timeout_s) + HOLD_MARGIN_S, HOLD_TTL_S_MAX)
         timeout_s = self.deadline.remaining_s()
         # In a task that outlives the client: billing may have taken the call already.
         self._reserving = self._closings.start(
             self.call.request_id,
-            self._billing.reserve(self.call, self.admission, prompt, ttl_s, timeout_s),
+            self._billing.reserve(self.call, self.admission, worst, ttl_s, timeout_s),
         )
         if not await asyncio.shield(self._reserving):
             raise Conflict(
@@ -99,18 +100,15 @@ class Run:
 
     def count(self, piece: Piece) -> None:
         """Take note of a piece that is handed out now."""
-        self._last = piece
-        self._usage = piece.usage
+        self._progress.count(piece)
         self._findings += piece.findings
-        if self.call.streamed:
-            self._released_tokens = piece.released_tokens
 
     async def finish(self) -> Outcome:
         """Settle a generation that came to its end; the charge is real when this returns."""
-        assert self._last is not None and self._last.finish is not None
-        settling = self._close(Ending.FINISHED, self._last.finish.value)
-        charged = await asyncio.shield(settling)
-        return Outcome(self._last.finish, self._usage, charged, self._findings)
+        progress = self._progress
+        outcome = Outcome(progress.ended(), progress.usage, None, self._findings)
+        settling = self._close(Ending.FINISHED, outcome.finish.value)
+        return replace(outcome, cost=await asyncio.shield(settling))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -129,8 +127,9 @@ class Run:
         usage = charged_usage(
             ending,
             engine_started=self.engine_started,
-            usage=self._usage,
-            released_tokens=self._released_tokens,
+            usage=self._progress.usage,
+            # An answer that is not streamed is handed out at its end.
+            released_tokens=self._progress.released_tokens if self.call.streamed else 0,
         )
         request_id = self.call.request_id
         settling = self._closings.start(request_id, self._pay(usage))

@@ -2,20 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import fields
 from typing import Any
 
 from weir_contracts.gateway.v1 import generation_pb2 as pb
 from weir_contracts.gateway.v1 import generation_pb2_grpc
-from weir_gateway.core.call import Call, Input, Outcome, Piece, Sampling, Started
+from weir_gateway.core.call import Call, Choice, Input, Outcome, Piece, Started
 from weir_gateway.core.catalogue import Catalogue
 from weir_gateway.core.generate import Generation
+from weir_gateway.core.logprob import TokenLogprob
+from weir_gateway.core.sampling import Priority, Sampling
 from weir_gateway.rpc.bearer import bearer_key
 from weir_gateway.rpc.tracing import call_attributes, outcome_attributes
 from weir_gateway.translation import (
     FINISH_REASONS,
+    PRIORITIES_OF_PROTO,
     chat_of_proto,
     findings_to_proto,
     money_to_proto,
+    sampling_of_proto,
     usage_to_proto,
 )
 from weir_kit import telemetry
@@ -29,11 +34,11 @@ SPEC_FIELDS = {
     "messages": "spec.chat.messages",
     "prompt": "spec.prompt",
     "max_output_tokens": "spec.max_output_tokens",
-    "temperature": "spec.sampling.temperature",
-    "top_p": "spec.sampling.top_p",
-    "top_k": "spec.sampling.top_k",
-    "seed": "spec.sampling.seed",
+    "n": "spec.n",
+    "top_logprobs": "spec.top_logprobs",
+    "echo": "spec.echo",
     "stop": "spec.stop",
+    **{field.name: f"spec.sampling.{field.name}" for field in fields(Sampling)},
 }
 
 
@@ -59,8 +64,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         return pb.GenerateResponse(
             request_id=call.request_id,
             model=call.model,
-            text=completion.text,
-            result=_result(completion.outcome),
+            text=completion.choices[0].text,
+            result=_result(completion.outcome, completion.choices),
         )
 
     async def StreamGenerate(  # type: ignore[override]  # it writes by itself, as grpc.aio allows
@@ -105,9 +110,13 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             max_output_tokens=spec.max_output_tokens
             if spec.HasField("max_output_tokens")
             else None,
-            sampling=_sampling(spec),
+            sampling=sampling_of_proto(spec.sampling),
             stop=tuple(spec.stop),
             trace_id=telemetry.current_trace_id(),
+            n=spec.n or 1,
+            top_logprobs=spec.top_logprobs if spec.HasField("top_logprobs") else None,
+            echo=spec.echo,
+            priority=PRIORITIES_OF_PROTO.get(spec.priority, Priority.NORMAL),
         )
 
 
@@ -117,14 +126,14 @@ def api_key(context: Any) -> str:
 
 
 @contextmanager
-def naming_fields(fields: dict[str, str]) -> Iterator[None]:
+def naming_fields(names: dict[str, str]) -> Iterator[None]:
     """An error that names a field of core's names the request's field: `messages[0].role` too."""
     try:
         yield
     except WeirError as error:
         if error.field is not None:
             name, bracket, rest = error.field.partition("[")
-            error.field = fields.get(name, name) + bracket + rest
+            error.field = names.get(name, name) + bracket + rest
         raise
 
 
@@ -138,31 +147,42 @@ def _input(spec: pb.GenerationSpec | pb.CountTokensRequest) -> Input:
     raise InvalidArgument("set either chat or prompt", field=field)
 
 
-def _sampling(spec: pb.GenerationSpec) -> Sampling:
-    sampling = spec.sampling
-    return Sampling(
-        temperature=sampling.temperature if sampling.HasField("temperature") else None,
-        top_p=sampling.top_p if sampling.HasField("top_p") else None,
-        top_k=sampling.top_k if sampling.HasField("top_k") else None,
-        seed=sampling.seed if sampling.HasField("seed") else None,
-        ignore_eos=sampling.ignore_eos,
-    )
-
-
 def _event(call: Call, event: Started | Piece | Outcome) -> pb.StreamGenerateResponse:
     match event:
         case Piece():
-            return pb.StreamGenerateResponse(delta=pb.StreamDelta(text=event.text))
+            logprobs = map(_logprob, event.logprobs)
+            delta = pb.StreamDelta(text=event.text, choice=event.output, logprobs=logprobs)
+            return pb.StreamGenerateResponse(delta=delta)
         case Started():
             started = pb.StreamStarted(request_id=call.request_id, model=call.model)
             return pb.StreamGenerateResponse(started=started)
-    return pb.StreamGenerateResponse(finished=_result(event))
+    choices = tuple(Choice("", ended) for ended in event.outputs)
+    return pb.StreamGenerateResponse(finished=_result(event, choices))
 
 
-def _result(outcome: Outcome) -> pb.GenerationResult:
+def _result(outcome: Outcome, choices: tuple[Choice, ...]) -> pb.GenerationResult:
     return pb.GenerationResult(
-        finish_reason=FINISH_REASONS[outcome.finish],
+        finish_reason=FINISH_REASONS[outcome.outputs[0].finish],
         usage=usage_to_proto(outcome.usage),
         cost=money_to_proto(outcome.cost),
         findings=findings_to_proto(outcome.findings),
+        choices=map(_choice, choices),
+    )
+
+
+def _choice(choice: Choice) -> pb.Choice:
+    return pb.Choice(
+        text=choice.text,
+        finish_reason=FINISH_REASONS[choice.ended.finish],
+        logprobs=map(_logprob, choice.logprobs),
+        findings=findings_to_proto(choice.ended.findings),
+    )
+
+
+def _logprob(token: TokenLogprob) -> pb.TokenLogprob:
+    return pb.TokenLogprob(
+        text=token.text,
+        logprob=token.logprob,
+        top=[pb.TopLogprob(text=text, logprob=logprob) for text, logprob in token.top],
+        start=token.start,
     )

@@ -15,6 +15,9 @@ def call_attributes(call: Call) -> dict[str, Attribute]:
         "gen_ai.request.temperature": call.sampling.temperature,
         "gen_ai.request.top_p": call.sampling.top_p,
         "gen_ai.request.top_k": call.sampling.top_k,
+        "gen_ai.request.presence_penalty": call.sampling.presence_penalty,
+        "gen_ai.request.frequency_penalty": call.sampling.frequency_penalty,
+        "gen_ai.request.choice.count": call.n if call.n > 1 else None,
     }
     return {name: value for name, value in attributes.items() if value is not None}
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from weir_gateway.core.call import Completion, Outcome, Usage
+from weir_gateway.core.call import Call, Completion, Finding, Outcome, Piece, Usage
 from weir_gateway.core.ports import Model
 from weir_gateway.rpc.openai.shape import Json, Shape
 
@@ -11,21 +11,22 @@ from weir_gateway.rpc.openai.shape import Json, Shape
 class Answers:
     """The answers to one request: the same id, time and model in all."""
 
-    def __init__(
-        self, shape: Shape, request_id: str, model: str, created_s: int, *, include_usage: bool
-    ) -> None:
+    def __init__(self, shape: Shape, call: Call, created_s: int, *, include_usage: bool) -> None:
         self._shape = shape
-        self._request_id = request_id
+        self._call = call
         self._include_usage = include_usage
-        self._head = {"id": request_id, "created": created_s, "model": model}
+        self._head = {"id": call.request_id, "created": created_s, "model": call.model}
 
     def whole(self, completion: Completion) -> Json:
         """The answer that is not streamed."""
-        choice = self._shape.whole(completion.text, completion.outcome.finish)
+        logprobs = self._call.top_logprobs is not None
         return {
             "object": self._shape.whole_object,
             **self._head,
-            "choices": [choice],
+            "choices": [
+                self._shape.whole(index, choice, logprobs=logprobs)
+                for index, choice in enumerate(completion.choices)
+            ],
             "usage": _usage(completion.outcome.usage),
             "system_fingerprint": None,
             "weir": self._extras(completion.outcome),
@@ -33,16 +34,19 @@ class Answers:
 
     def opening(self) -> list[Json]:
         """The chunks before any text."""
-        choice = self._shape.opening()
-        return [] if choice is None else [self._chunk(choice)]
+        choices = map(self._shape.opening, range(self._call.n))
+        return [self._chunk(choice) for choice in choices if choice is not None]
 
-    def piece(self, text: str) -> Json:
+    def piece(self, piece: Piece) -> Json:
         """A chunk of text."""
-        return self._chunk(self._shape.piece(text))
+        return self._chunk(self._shape.piece(piece))
 
     def closing(self, outcome: Outcome) -> list[Json]:
         """The chunks after the text; the last one says what the request cost."""
-        chunks = [self._chunk(self._shape.closing(outcome.finish))]
+        chunks = [
+            self._chunk(self._shape.closing(index, ended.finish))
+            for index, ended in enumerate(outcome.outputs)
+        ]
         if self._include_usage:
             chunks.append({**self._chunk(), "usage": _usage(outcome.usage)})
         chunks[-1]["weir"] = self._extras(outcome)
@@ -56,21 +60,30 @@ class Answers:
 
     def _extras(self, outcome: Outcome) -> Json:
         cost = outcome.cost
+        inputs = [_finding(f, None) for f in outcome.findings if f.where == "input"]
         return {
-            "request_id": self._request_id,
+            "request_id": self._call.request_id,
             "cost_nanos": None if cost is None else cost.nanos,
             "currency": None if cost is None else cost.currency,
-            "findings": [
-                {
-                    "rule": finding.rule,
-                    "action": finding.action.value,
-                    "where": finding.where,
-                    "start": finding.start,
-                    "end": finding.end,
-                }
-                for finding in outcome.findings
+            "findings": inputs
+            + [
+                _finding(finding, index)
+                for index, ended in enumerate(outcome.outputs)
+                for finding in ended.findings
             ],
         }
+
+
+def _finding(finding: Finding, choice: int | None) -> Json:
+    """Where a rule matched: in the input, or in the text of a choice."""
+    return {
+        "rule": finding.rule,
+        "action": finding.action.value,
+        "where": finding.where,
+        "choice": choice,
+        "start": finding.start,
+        "end": finding.end,
+    }
 
 
 def model_json(model: Model) -> Json:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from weir_gateway.core.call import FinishReason, Message
+from weir_gateway.core.call import Choice, FinishReason, Message, Piece
+from weir_gateway.core.limits import TOP_LOGPROBS_MAX
+from weir_gateway.core.logprob import TokenLogprob
 from weir_gateway.rpc.openai.fields import Fields
+from weir_gateway.rpc.openai.logprobs import finite, utf8
 from weir_gateway.rpc.openai.shape import Json
 from weir_gateway.rpc.openai.wanted import Wanted, read_wanted
 
@@ -12,9 +15,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -43,29 +43,56 @@ class ChatShape:
     chunk_object = "chat.completion.chunk"
 
     def read(self, fields: Fields) -> Wanted:
-        return read_wanted(fields, _messages(fields), NEUTRAL)
+        return read_wanted(fields, _messages(fields), _top_logprobs(fields), NEUTRAL)
 
-    def whole(self, text: str, finish: FinishReason) -> Json:
-        message = {"role": "assistant", "content": text, "refusal": None}
+    def whole(self, index: int, choice: Choice, *, logprobs: bool) -> Json:
+        message = {"role": "assistant", "content": choice.text, "refusal": None}
         return {
-            "index": 0,
+            "index": index,
             "message": message,
-            "logprobs": None,
-            "finish_reason": finish.value,
+            "logprobs": _logprobs(choice.logprobs) if logprobs else None,
+            "finish_reason": choice.ended.finish.value,
         }
 
-    def opening(self) -> Json | None:
-        return _chunk({"role": "assistant", "content": ""}, None)
+    def opening(self, index: int) -> Json | None:
+        return _chunk(index, {"role": "assistant", "content": ""})
 
-    def piece(self, text: str) -> Json:
-        return _chunk({"content": text}, None)
+    def piece(self, piece: Piece) -> Json:
+        logprobs = _logprobs(piece.logprobs) if piece.logprobs else None
+        return _chunk(piece.output, {"content": piece.text}, logprobs=logprobs)
 
-    def closing(self, finish: FinishReason) -> Json:
-        return _chunk({}, finish.value)
+    def closing(self, index: int, finish: FinishReason) -> Json:
+        return _chunk(index, {}, finish=finish)
 
 
-def _chunk(delta: Json, finish: str | None) -> Json:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _chunk(
+    index: int, delta: Json, *, logprobs: Json | None = None, finish: FinishReason | None = None
+) -> Json:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _top_logprobs(fields: Fields) -> tuple[int | None, str]:
+    """A boolean asks for log-probabilities, a number for the likeliest tokens beside them."""
+    wanted = fields.flag("logprobs")
+    top = fields.integer("top_logprobs", 0, TOP_LOGPROBS_MAX)
+    if top and not wanted:
+        raise fields.wrong("top_logprobs", "is only for requests with logprobs: true")
+    return (top or 0) if wanted else None, "top_logprobs"
+
+
+def _logprobs(tokens: tuple[TokenLogprob, ...]) -> Json:
+    content = [
+        {
+            **_token(token.text, token.logprob),
+            "top_logprobs": [_token(text, logprob) for text, logprob in token.top],
+        }
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(text: str, logprob: float | None) -> Json:
+    return {"token": text, "logprob": finite(logprob), "bytes": utf8(text)}
 
 
 def _messages(fields: Fields) -> tuple[Message, ...]:

@@ -38,9 +38,7 @@ class GenerationHandler:
         call = self._call(http, key, wanted)
         http.span.annotate(**call_attributes(call))
         created_s = int(self._clock.now_s())
-        answers = Answers(
-            self._shape, call.request_id, call.model, created_s, include_usage=wanted.include_usage
-        )
+        answers = Answers(self._shape, call, created_s, include_usage=wanted.include_usage)
         generate = self._stream if wanted.streamed else self._complete
         try:
             async with asyncio.timeout(self._timeout_s + STUCK_S):
@@ -48,8 +46,8 @@ class GenerationHandler:
         except TimeoutError:
             raise DeadlineExceeded("the client took the answer too slowly") from None
         except WeirError as error:
-            if error.field == "max_output_tokens":
-                error.field = wanted.max_tokens_field
+            if error.field is not None:
+                error.field = wanted.names.get(error.field, error.field)
             raise
 
     def _call(self, http: HttpCall, key: str, wanted: Wanted) -> Call:
@@ -64,6 +62,10 @@ class GenerationHandler:
             sampling=wanted.sampling,
             stop=wanted.stop,
             trace_id=telemetry.current_trace_id(),
+            n=wanted.n,
+            top_logprobs=wanted.top_logprobs,
+            echo=wanted.echo,
+            priority=wanted.priority,
         )
 
     async def _complete(self, http: HttpCall, call: Call, answers: Answers) -> None:
@@ -77,7 +79,7 @@ class GenerationHandler:
             async for event in events:
                 match event:
                     case Piece():
-                        await http.emit(to_json(answers.piece(event.text)))
+                        await http.emit(to_json(answers.piece(event)))
                     case Started():
                         await http.begin_events(_rate_limit_headers(event.rate_limit))
                         await http.emit(*map(to_json, answers.opening()))

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from weir_gateway.core.call import FinishReason
+from weir_gateway.core.call import Choice, FinishReason, Piece
 from weir_gateway.rpc.openai.fields import Fields
 from weir_gateway.rpc.openai.wanted import Wanted
 
@@ -20,18 +20,18 @@ class Shape(Protocol):
         """A request's body. Raises `InvalidArgument`."""
         ...
 
-    def whole(self, text: str, finish: FinishReason) -> Json:
-        """The choice of an answer that is not streamed."""
+    def whole(self, index: int, choice: Choice, *, logprobs: bool) -> Json:
+        """A choice of an answer that is not streamed; `logprobs`: they were asked for."""
         ...
 
-    def opening(self) -> Json | None:
+    def opening(self, index: int) -> Json | None:
         """The choice of the first chunk, before any text; None: there is no such chunk."""
         ...
 
-    def piece(self, text: str) -> Json:
+    def piece(self, piece: Piece) -> Json:
         """The choice of a chunk of text."""
         ...
 
-    def closing(self, finish: FinishReason) -> Json:
-        """The choice of the last chunk."""
+    def closing(self, index: int, finish: FinishReason) -> Json:
+        """The choice of its last chunk."""
         ...

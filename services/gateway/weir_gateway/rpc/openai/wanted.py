@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from weir_gateway.core.call import Input, Sampling
-from weir_gateway.core.limits import INT32_MAX, UINT64_MAX
+from weir_gateway.core.call import Input
+from weir_gateway.core.limits import INT32_MAX, OUTPUTS_MAX
+from weir_gateway.core.sampling import Priority, Sampling
 from weir_gateway.rpc.openai.fields import Fields
+from weir_gateway.rpc.openai.sampling import read_priority, read_sampling
 
-SEED_MIN = -(2**63)  # OpenAI's seeds are signed; ours are the same 64 bits
 IGNORED = frozenset(
     {
         "user",
@@ -20,64 +21,71 @@ IGNORED = frozenset(
         "parallel_tool_calls",
     }
 )
-# What changes the answer and is not there: allowed only with a value that asks for nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "frequency_penalty": (0, 0.0),
-    "presence_penalty": (0, 0.0),
-    "logit_bias": ({},),
-}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A body, read. `max_tokens_field`: the name under which the client sent the limit."""
+    """A body, read. `names`: core's fields, where the client sent them under another name."""
 
     model: str
     input: Input = field(repr=False)
     max_output_tokens: int | None
-    max_tokens_field: str
     sampling: Sampling
     stop: tuple[str, ...] = field(repr=False)
     streamed: bool
     include_usage: bool
+    n: int
+    top_logprobs: int | None
+    echo: bool
+    priority: Priority
+    names: dict[str, str]
 
 
-def read_wanted(fields: Fields, text: Input, neutral: dict[str, tuple[Any, ...]]) -> Wanted:
-    """The rest of a body whose input has been read. Raises `InvalidArgument`."""
+def read_wanted(
+    fields: Fields,
+    text: Input,
+    top_logprobs: tuple[int | None, str],
+    neutral: dict[str, tuple[Any, ...]],
+    *,
+    echo: bool = False,
+) -> Wanted:
+    """The rest of a body, what only one endpoint has being read. Raises `InvalidArgument`.
+
+    `top_logprobs` comes with the name of its field; `neutral` are unsupported fields, each with the
+    values that ask for nothing.
+    """
     streamed = fields.flag("stream")
-    max_tokens, max_tokens_field = _max_tokens(fields)
+    max_tokens, max_tokens_field = _max_tokens(fields, 0 if echo else 1)
+    sampling, grammar_field = read_sampling(fields)
+    n = fields.integer("n", 1, OUTPUTS_MAX)
     wanted = Wanted(
         model=fields.text("model") or "",
         input=text,
         max_output_tokens=max_tokens,
-        max_tokens_field=max_tokens_field,
-        sampling=_sampling(fields),
+        sampling=sampling,
         stop=_stop(fields),
         streamed=streamed,
         include_usage=_include_usage(fields, streamed),
+        n=1 if n is None else n,
+        top_logprobs=top_logprobs[0],
+        echo=echo,
+        priority=read_priority(fields),
+        names={
+            "max_output_tokens": max_tokens_field,
+            "grammar": grammar_field,
+            "top_logprobs": top_logprobs[1],
+        },
     )
-    fields.refuse_rest(IGNORED, NEUTRAL | neutral)
+    fields.refuse_rest(IGNORED, neutral)
     return wanted
 
 
-def _max_tokens(fields: Fields) -> tuple[int | None, str]:
-    old = fields.integer("max_tokens", 1, INT32_MAX)
-    new = fields.integer("max_completion_tokens", 1, INT32_MAX)
+def _max_tokens(fields: Fields, low: int) -> tuple[int | None, str]:
+    old = fields.integer("max_tokens", low, INT32_MAX)
+    new = fields.integer("max_completion_tokens", low, INT32_MAX)
     if old is not None and new is not None:
         raise fields.wrong("max_tokens", "and max_completion_tokens are the same: send one")
     return (old, "max_tokens") if new is None else (new, "max_completion_tokens")
-
-
-def _sampling(fields: Fields) -> Sampling:
-    seed = fields.integer("seed", SEED_MIN, UINT64_MAX)
-    return Sampling(
-        temperature=fields.number("temperature"),
-        top_p=fields.number("top_p"),
-        top_k=fields.integer("top_k", 0, INT32_MAX),
-        seed=None if seed is None else seed & UINT64_MAX,
-        ignore_eos=fields.flag("ignore_eos"),
-    )
 
 
 def _stop(fields: Fields) -> tuple[str, ...]:
