@@ -12,18 +12,27 @@ from weir_contracts.common.v1.money_pb2 import Money
 from weir_contracts.common.v1.usage_pb2 import TokenUsage
 from weir_contracts.gateway.v1 import generation_pb2 as pb
 from weir_contracts.gateway.v1 import generation_pb2_grpc, model_pb2, model_pb2_grpc
-from weir_contracts.inference.v1.inference_pb2 import FINISH_REASON_LENGTH
+from weir_contracts.inference.v1.inference_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP
 from weir_kit.errors import InvalidApiKey, WeirError
 from weir_kit.inbound import Inbound
 from weir_kit.metadata import value_of
 from weir_kit.server import GrpcServer
 from weir_kit.service import Servicer
 
+LOGPROBS = [
+    pb.TokenLogprob(text="Once", top=[pb.TopLogprob(text="Once", logprob=-0.5)], start=0),
+    pb.TokenLogprob(text=" upon", logprob=-0.25, start=4),
+]
+FINDING = Finding(rule="email", action=ACTION_REDACT, where="output", start=1, end=5)
 RESULT = pb.GenerationResult(
     finish_reason=FINISH_REASON_LENGTH,
     usage=TokenUsage(input_tokens=3, cached_input_tokens=1, output_tokens=2),
     cost=Money(nanos=4500, currency_code="USD"),
-    findings=[Finding(rule="email", action=ACTION_REDACT, where="output", start=1, end=5)],
+    findings=[FINDING],
+    choices=[
+        pb.Choice(finish_reason=FINISH_REASON_LENGTH, findings=[FINDING]),
+        pb.Choice(finish_reason=FINISH_REASON_STOP),
+    ],
 )
 
 
@@ -59,11 +68,14 @@ class Room(generation_pb2_grpc.GenerationServiceServicer, model_pb2_grpc.ModelSe
         self.specs.append(request.spec)
         if self.hangs:
             await asyncio.Event().wait()
+        result = self.result
+        result.choices[0].text, result.choices[1].text = "Once upon", "Long ago"
+        result.choices[0].logprobs.extend(LOGPROBS)
         return pb.GenerateResponse(
             request_id=request.request_id or "req_1",
             model=request.spec.model,
             text="Once upon",
-            result=self.result,
+            result=result,
         )
 
     async def StreamGenerate(self, request: Any, context: Any) -> Any:
@@ -71,13 +83,15 @@ class Room(generation_pb2_grpc.GenerationServiceServicer, model_pb2_grpc.ModelSe
         self.specs.append(request.spec)
         started = pb.StreamStarted(request_id="req_1", model=request.spec.model)
         yield pb.StreamGenerateResponse(started=started)
-        yield pb.StreamGenerateResponse(delta=pb.StreamDelta(text="Once"))
+        first = pb.StreamDelta(text="Once", logprobs=LOGPROBS[:1])
+        yield pb.StreamGenerateResponse(delta=first)
         if self.hangs:
             try:
                 await asyncio.Event().wait()
             finally:
                 self.cancelled.set()
-        yield pb.StreamGenerateResponse(delta=pb.StreamDelta(text=" upon"))
+        yield pb.StreamGenerateResponse(delta=pb.StreamDelta(text="Long ago", choice=1))
+        yield pb.StreamGenerateResponse(delta=pb.StreamDelta(text=" upon", logprobs=LOGPROBS[1:]))
         yield pb.StreamGenerateResponse(finished=self.result)
 
     async def CountTokens(self, request: Any, context: Any) -> Any:

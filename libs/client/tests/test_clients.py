@@ -14,17 +14,30 @@ from weir.errors import (
     RateLimited,
     Unavailable,
 )
+from weir_contracts.inference.v1.inference_pb2 import PRIORITY_LOW
 
+FINDING = weir.Finding("email", "redact", "output", 1, 5)
+LOGPROBS = (
+    weir.TokenLogprob("Once", None, (("Once", -0.5),), 0),
+    weir.TokenLogprob(" upon", -0.25, (), 4),
+)
 EXPECTED = weir.Generation(
     request_id="req_1",
     model="weir-tales",
-    text="Once upon",
-    finish_reason=weir.FinishReason.LENGTH,
+    choices=(
+        weir.Choice("Once upon", weir.FinishReason.LENGTH, LOGPROBS, (FINDING,)),
+        weir.Choice("Long ago", weir.FinishReason.STOP),
+    ),
     usage=weir.Usage(3, 1, 2),
     cost_nanos=4500,
     currency="USD",
-    findings=(weir.Finding("email", "redact", "output", 1, 5),),
+    findings=(FINDING,),
 )
+PIECES = [
+    weir.Piece(0, "Once", LOGPROBS[:1]),
+    weir.Piece(1, "Long ago"),
+    weir.Piece(0, " upon", LOGPROBS[1:]),
+]
 
 
 class InThreads:
@@ -37,6 +50,13 @@ class InThreads:
         return lambda *args, **kwargs: asyncio.to_thread(
             getattr(self.client, name), *args, **kwargs
         )
+
+    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
+        def collect() -> list[weir.Piece]:
+            with self.client.stream(*args, **kwargs) as stream:
+                return [*stream.pieces()]
+
+        return await asyncio.to_thread(collect)
 
     async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
         def tell() -> tuple[list[str], Any]:
@@ -60,6 +80,10 @@ class InLoop:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
+    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
+        async with self.client.stream(*args, **kwargs) as stream:
+            return [piece async for piece in stream.pieces()]
+
     async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
         texts = []
         async with self.client.stream(*args, **kwargs) as stream:
@@ -81,7 +105,14 @@ async def client(request: Any, room: Any) -> AsyncIterator[Any]:
 
 
 async def test_a_text_is_generated_at_once(client: Any) -> None:
-    assert await client.generate("weir-tales", "tell") == EXPECTED
+    generation = await client.generate("weir-tales", "tell")
+    assert generation == EXPECTED
+    assert (generation.text, generation.finish_reason) == ("Once upon", weir.FinishReason.LENGTH)
+    assert generation.logprobs == LOGPROBS
+
+
+async def test_pieces_of_all_choices_come_with_log_probabilities(client: Any) -> None:
+    assert await client.pieces("weir-tales", "tell", n=2, top_logprobs=1) == PIECES
 
 
 async def test_a_text_is_streamed_and_its_result_is_there_at_the_end(client: Any) -> None:
@@ -103,6 +134,17 @@ async def test_every_option_is_sent(client: Any, room: Any) -> None:
         seed=0,
         stop="end",
         ignore_eos=True,
+        min_p=0.0,
+        repetition_penalty=1.5,
+        presence_penalty=0.0,
+        frequency_penalty=-0.5,
+        logit_bias={7: -100.0},
+        stop_token_ids=[3],
+        json_schema={"type": "object"},
+        n=2,
+        top_logprobs=0,
+        echo=True,
+        priority="low",
     )
     await client.generate("weir-tales", "tell", temperature=None)
     full, bare = room.specs
@@ -114,8 +156,31 @@ async def test_every_option_is_sent(client: Any, room: Any) -> None:
     sampling = full.sampling
     assert all(sampling.HasField(name) for name in ("temperature", "top_p", "top_k", "seed"))
     assert sampling.ignore_eos
+    assert all(sampling.HasField(name) for name in ("min_p", "presence_penalty"))
+    assert (sampling.repetition_penalty, sampling.frequency_penalty) == (1.5, -0.5)
+    assert dict(sampling.logit_bias) == {7: -100.0} and list(sampling.stop_token_ids) == [3]
+    assert sampling.grammar.json_schema == '{"type": "object"}'
+    assert (full.n, full.top_logprobs, full.echo, full.priority) == (2, 0, True, PRIORITY_LOW)
+    assert full.HasField("top_logprobs") and not bare.HasField("top_logprobs")
+    assert not bare.sampling.HasField("grammar")
     assert bare.prompt == "tell" and not bare.HasField("max_output_tokens")
     assert not bare.sampling.HasField("temperature")
+
+
+async def test_a_grammar_is_given_in_one_way(client: Any, room: Any) -> None:
+    for options in ({"regex": "a+"}, {"lark": "a+"}, {"one_of": ["a", "b"]}, {"json_schema": "{}"}):
+        await client.generate("weir-tales", "tell", **options)
+    grammars = [spec.sampling.grammar for spec in room.specs]
+    assert [grammar.WhichOneof("kind") for grammar in grammars] == [
+        "regex",
+        "lark",
+        "choices",
+        "json_schema",
+    ]
+    assert list(grammars[2].choices.texts) == ["a", "b"]
+    with pytest.raises(InvalidArgument) as caught:
+        await client.generate("weir-tales", "tell", regex="a", lark="b")
+    assert caught.value.field == "lark"
 
 
 async def test_a_result_without_a_cost_says_so(client: Any, room: Any) -> None:
@@ -156,7 +221,12 @@ async def test_a_deadline_ends_a_call(client: Any, room: Any) -> None:
 
 
 async def test_values_that_cannot_be_sent_are_refused_before_they_are(client: Any) -> None:
-    for options in ({"max_output_tokens": 2**40}, {"seed": -1}, {"temperature": "hot"}):
+    for options in (
+        {"max_output_tokens": 2**40},
+        {"seed": -1},
+        {"temperature": "hot"},
+        {"priority": "urgent"},
+    ):
         with pytest.raises(InvalidArgument):
             await client.generate("weir-tales", "tell", **options)
     with pytest.raises(InvalidArgument):

@@ -14,20 +14,33 @@
 """
 
 from weir import errors
-from weir.answers import Finding, FinishReason, Generation, Message, Model, Usage
+from weir.answers import (
+    Choice,
+    Finding,
+    FinishReason,
+    Generation,
+    Message,
+    Model,
+    Piece,
+    TokenLogprob,
+    Usage,
+)
 from weir.async_client import AsyncClient, AsyncTextStream
 from weir.client import Client, TextStream
 
 __all__ = [
     "AsyncClient",
     "AsyncTextStream",
+    "Choice",
     "Client",
     "Finding",
     "FinishReason",
     "Generation",
     "Message",
     "Model",
+    "Piece",
     "TextStream",
+    "TokenLogprob",
     "Usage",
     "errors",
 ]

@@ -1,12 +1,13 @@
 """What calls send: metadata, channel options, requests."""
 
-from collections.abc import Sequence
-from typing import TypedDict
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 from weir.answers import Message
 from weir_contracts.common.v1.chat_pb2 import Chat, ChatMessage
 from weir_contracts.gateway.v1 import generation_pb2
-from weir_contracts.inference.v1.inference_pb2 import Sampling
+from weir_contracts.inference.v1.inference_pb2 import Choices, Grammar, Priority, Sampling
 from weir_kit.errors import InvalidArgument
 
 Input = str | Sequence[Message]
@@ -40,6 +41,34 @@ class Options(TypedDict, total=False):
     """Texts that end the output, none of them part of it; at most 16."""
     ignore_eos: bool
     """Go on after the end of the text."""
+    min_p: float | None
+    """Only tokens at least this share as likely as the likeliest; 0 to 1."""
+    repetition_penalty: float | None
+    """Above 1, tokens of prompt and output become less likely; more than 0, at most 2."""
+    presence_penalty: float | None
+    """Taken off the logits of tokens in the output; -2 to 2."""
+    frequency_penalty: float | None
+    """The same, times their count."""
+    logit_bias: Mapping[int, float]
+    """Added to the logits of tokens, by id; -100 to 100."""
+    stop_token_ids: Sequence[int]
+    """Tokens that end the output; at most 64."""
+    json_schema: str | Mapping[str, Any]
+    """The output is JSON of this schema. Of this and the next three give one at most."""
+    regex: str
+    """The output matches this regular expression, in the syntax of Rust's crate `regex`."""
+    lark: str
+    """The output matches this grammar, in llguidance's variant of Lark."""
+    one_of: Sequence[str]
+    """The output is one of these texts."""
+    n: int
+    """Outputs to generate, each on its own; at most 16. Default: 1."""
+    top_logprobs: int | None
+    """Tell each token's log-probability, and of so many of the likeliest; at most 20."""
+    echo: bool
+    """Begin each text with the plain prompt; then `max_output_tokens` may be 0."""
+    priority: Literal["high", "normal", "low"]
+    """Who goes first among the waiting requests of a tenant. Default: normal."""
 
 
 def metadata_of(api_key: str) -> tuple[tuple[str, str], ...]:
@@ -56,14 +85,12 @@ def spec_of(model: str, text: Input, options: Options) -> generation_pb2.Generat
         spec = generation_pb2.GenerationSpec(
             model=model,
             max_output_tokens=options.get("max_output_tokens"),
-            sampling=Sampling(
-                temperature=options.get("temperature"),
-                top_p=options.get("top_p"),
-                top_k=options.get("top_k"),
-                seed=options.get("seed"),
-                ignore_eos=options.get("ignore_eos", False),
-            ),
+            sampling=_sampling(options),
             stop=[stop] if isinstance(stop, str) else stop,
+            n=options.get("n", 1),
+            top_logprobs=options.get("top_logprobs"),
+            echo=options.get("echo", False),
+            priority=Priority.Value(f"PRIORITY_{options.get('priority', 'normal').upper()}"),
         )
         if isinstance(text, str):
             spec.prompt = text
@@ -72,6 +99,40 @@ def spec_of(model: str, text: Input, options: Options) -> generation_pb2.Generat
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"a value has the wrong type or range: {error}") from error
     return spec
+
+
+def _sampling(options: Options) -> Sampling:
+    return Sampling(
+        temperature=options.get("temperature"),
+        top_p=options.get("top_p"),
+        top_k=options.get("top_k"),
+        seed=options.get("seed"),
+        ignore_eos=options.get("ignore_eos", False),
+        min_p=options.get("min_p"),
+        repetition_penalty=options.get("repetition_penalty"),
+        presence_penalty=options.get("presence_penalty"),
+        frequency_penalty=options.get("frequency_penalty"),
+        logit_bias=options.get("logit_bias"),
+        stop_token_ids=options.get("stop_token_ids"),
+        grammar=_grammar(options),
+    )
+
+
+def _grammar(options: Options) -> Grammar | None:
+    given = [name for name in ("json_schema", "regex", "lark", "one_of") if name in options]
+    if len(given) > 1:
+        raise InvalidArgument(f"give one of {' and '.join(given)}", field=given[1])
+    schema = options.get("json_schema", "{}")
+    match given:
+        case ["json_schema"]:
+            return Grammar(json_schema=schema if isinstance(schema, str) else json.dumps(schema))
+        case ["regex"]:
+            return Grammar(regex=options["regex"])
+        case ["lark"]:
+            return Grammar(lark=options["lark"])
+        case ["one_of"]:
+            return Grammar(choices=Choices(texts=options["one_of"]))
+    return None
 
 
 def count_request(model: str, text: Input) -> generation_pb2.CountTokensRequest:

@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from weir.answers import Generation, Model, generation_of, models_of
+from weir.answers import Generation, Model, Piece, generation_of, models_of
 from weir.asking import (
     CHANNEL_OPTIONS,
     DEADLINE_S,
@@ -29,7 +29,8 @@ from weir_contracts.gateway.v1 import (
 class AsyncTextStream:
     """Text as it comes: iterate, inside `async with`. Leaving early cancels the generation.
 
-    `result` is the whole generation once the iteration has ended.
+    Iterating gives the first choice's text; `pieces()` gives that of all choices, with
+    log-probabilities. `result` is the whole generation once the iteration has ended.
     """
 
     def __init__(self, call: Any, address: str) -> None:
@@ -48,13 +49,19 @@ class AsyncTextStream:
         return self._telling.result
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        async for piece in self.pieces():
+            if piece.choice == 0 and piece.text:
+                yield piece.text
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The pieces of all choices, as they come."""
         while True:
             with raising_errors(self._address):
                 event = await self._call.read()
             if event is grpc.aio.EOF:
                 return
-            if text := self._telling.take(event):
-                yield text
+            if piece := self._telling.take(event):
+                yield piece
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,8 +119,7 @@ class AsyncClient:
         request = generation_pb2.GenerateRequest(
             spec=spec_of(model, text, options), request_id=request_id
         )
-        response = await self._call(self._generation.Generate, request, deadline_s)
-        return generation_of(response.request_id, response.model, response.text, response.result)
+        return generation_of(await self._call(self._generation.Generate, request, deadline_s))
 
     def stream(
         self,

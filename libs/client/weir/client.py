@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from weir.answers import Generation, Model, generation_of, models_of
+from weir.answers import Generation, Model, Piece, generation_of, models_of
 from weir.asking import (
     CHANNEL_OPTIONS,
     DEADLINE_S,
@@ -29,7 +29,8 @@ from weir_contracts.gateway.v1 import (
 class TextStream:
     """Text as it comes: iterate, inside `with`. Leaving early cancels the generation.
 
-    `result` is the whole generation once the iteration has ended.
+    Iterating gives the first choice's text; `pieces()` gives that of all choices, with
+    log-probabilities. `result` is the whole generation once the iteration has ended.
     """
 
     def __init__(self, call: Any, address: str) -> None:
@@ -48,10 +49,16 @@ class TextStream:
         return self._telling.result
 
     def __iter__(self) -> Iterator[str]:
+        for piece in self.pieces():
+            if piece.choice == 0 and piece.text:
+                yield piece.text
+
+    def pieces(self) -> Iterator[Piece]:
+        """The pieces of all choices, as they come."""
         with raising_errors(self._address):
             for event in self._call:
-                if text := self._telling.take(event):
-                    yield text
+                if piece := self._telling.take(event):
+                    yield piece
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +116,7 @@ class Client:
         request = generation_pb2.GenerateRequest(
             spec=spec_of(model, text, options), request_id=request_id
         )
-        response = self._call(self._generation.Generate, request, deadline_s)
-        return generation_of(response.request_id, response.model, response.text, response.result)
+        return generation_of(self._call(self._generation.Generate, request, deadline_s))
 
     def stream(
         self,
