@@ -204,6 +204,23 @@ async def test_a_grammar_that_the_engine_refuses_is_named_as_the_client_sent_it(
     await house.until(lambda: len(house.released) == 2)
 
 
+async def test_whatever_the_engine_refuses_has_the_client_s_name(
+    sdk: openai.AsyncOpenAI, house: Any
+) -> None:
+    names = {
+        "prompt_token_ids": "prompt",
+        "prompt_top_logprobs": "logprobs",
+        "sampling.logit_bias": "logit_bias",
+        "max_output_tokens": "max_tokens",
+    }
+    for field, param in names.items():
+        house.errors["Generate"] = InvalidArgument("no", field=field)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await sdk.completions.create(model="tales", prompt="tell")
+        assert caught.value.param == param
+    await house.until(lambda: len(house.released) == len(names))
+
+
 @pytest.mark.parametrize(
     ("param", "ask"),
     [

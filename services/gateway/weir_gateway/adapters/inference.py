@@ -8,6 +8,7 @@ import grpc
 
 from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
 from weir_gateway.core.call import Call, Prompt
+from weir_gateway.core.limits import input_field
 from weir_gateway.core.logprob import Scored
 from weir_gateway.core.ports import Admission, Delta, Model
 from weir_gateway.translation import (
@@ -53,7 +54,7 @@ class InferencePeer:
         n_running = call.n
         try:
             while True:
-                with _naming_fields(), raising_weir_errors():
+                with _naming_fields(call), raising_weir_errors():
                     response = await stream.read()
                 if response is grpc.aio.EOF:
                     return
@@ -70,14 +71,16 @@ class InferencePeer:
 
 
 @contextmanager
-def _naming_fields() -> Iterator[None]:
-    """An error about a part of the sampling names core's field: `grammar` for all of a grammar."""
+def _naming_fields(call: Call) -> Iterator[None]:
+    """An error about the peer's request names core's field: `grammar` for all of a grammar."""
     try:
         yield
     except WeirError as error:
-        if error.field is not None:
-            name = error.field.removeprefix("sampling.")
-            error.field = "grammar" if name.startswith("grammar") else name
+        name = (error.field or "").removeprefix("sampling.")
+        if name.startswith("grammar"):
+            name = "grammar"
+        names = {"prompt_token_ids": input_field(call.input), "prompt_top_logprobs": "top_logprobs"}
+        error.field = names.get(name, name) or None
         raise
 
 
