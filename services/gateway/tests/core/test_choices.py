@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from weir_gateway.core.call import FinishReason, Outcome, Piece, Usage
-from weir_kit.errors import Internal
+from weir_kit.errors import Internal, InvalidArgument
 
 TEXT = "once upon a time"
 
@@ -139,6 +139,19 @@ async def test_a_prompt_alone_is_charged_for_no_output(
     assert world.settled == [Usage(4, 0, 0)]
     assert world.reserved[0][:2] == (4, 1)
     assert world.engines_running == 0
+
+
+async def test_more_log_probabilities_than_an_answer_holds_are_refused(world: Any) -> None:
+    world.context_tokens = 100_000
+    with pytest.raises(InvalidArgument) as caught:
+        await world.run(n=16, max_output_tokens=1000, top_logprobs=20)
+    assert caught.value.field == "top_logprobs"
+    with pytest.raises(InvalidArgument):
+        await world.run(
+            request_id="req_2", input="x" * 90_000, echo=True, max_output_tokens=1, top_logprobs=5
+        )
+    assert world.holds == {}
+    await world.closings.drain()
 
 
 async def test_a_prompt_that_the_engine_does_not_score_is_an_error_of_ours(world: Any) -> None:

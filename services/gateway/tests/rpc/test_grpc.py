@@ -138,6 +138,7 @@ async def test_unset_sampling_stays_unset(stub: Any, house: Any) -> None:
         ("spec.n", {"n": 17}),
         ("spec.top_logprobs", {"top_logprobs": 21}),
         ("spec.echo", {"echo": True}),
+        ("spec.priority", {"priority": 9}),
         ("spec.stop", {"stop": [""]}),
     ],
 )

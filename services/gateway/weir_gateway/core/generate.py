@@ -17,7 +17,7 @@ from weir_gateway.core.call import (
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
 from weir_gateway.core.echo import echo_of
-from weir_gateway.core.limits import check, input_field
+from weir_gateway.core.limits import check, check_told, input_field
 from weir_gateway.core.models import Models
 from weir_gateway.core.outputs import merged, parted, prompt_only
 from weir_gateway.core.ports import Delta, Ports
@@ -122,7 +122,9 @@ class Generation:
         model = await self._models.get(call.model)
         max_output_tokens = _output_tokens_max(call, len(token_ids), model.context_tokens)
         read = call.input if redacted is None else redacted
-        return Prompt(token_ids, max_output_tokens, read if isinstance(read, str) else "")
+        prompt = Prompt(token_ids, max_output_tokens, read if isinstance(read, str) else "")
+        check_told(call, prompt)
+        return prompt
 
     async def _pieces(self, run: Run, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         call, timeout_s = run.call, run.deadline.remaining_s()

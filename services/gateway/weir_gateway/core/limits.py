@@ -2,7 +2,7 @@
 
 import re
 
-from weir_gateway.core.call import Call, Input
+from weir_gateway.core.call import Call, Input, Prompt
 from weir_gateway.core.sampling import Grammar, GrammarKind, Sampling
 from weir_kit.errors import InvalidArgument
 
@@ -16,6 +16,7 @@ STOP_STRINGS_MAX = 16
 STOP_CHARS_MAX = 256
 OUTPUTS_MAX = 16
 TOP_LOGPROBS_MAX = 20
+TOLD_LOGPROBS_MAX = 1 << 18  # in one answer, which is whole in memory: some 30 MB
 LOGIT_BIAS_MAX = 1024
 STOP_TOKENS_MAX = 64
 CHOICES_MAX = 1024
@@ -48,6 +49,21 @@ def check(call: Call) -> None:
     if call.echo and not isinstance(call.input, str):
         raise InvalidArgument("echo is only for a plain prompt", field="echo")
     _check_stop(call.stop)
+
+
+def check_told(call: Call, prompt: Prompt) -> None:
+    """Raise `InvalidArgument` if the answer may have too many log-probabilities."""
+    if call.top_logprobs is None:
+        return
+    n_tokens = call.n * prompt.max_output_tokens
+    if call.echo:
+        n_tokens += call.n * len(prompt.token_ids)
+    if n_tokens * (1 + call.top_logprobs) > TOLD_LOGPROBS_MAX:
+        raise InvalidArgument(
+            f"an answer has at most {TOLD_LOGPROBS_MAX} log-probabilities: ask for fewer of them, "
+            "fewer tokens or fewer outputs",
+            field="top_logprobs",
+        )
 
 
 def check_model(model: str) -> None:

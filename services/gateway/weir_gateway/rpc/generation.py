@@ -116,7 +116,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             n=spec.n or 1,
             top_logprobs=spec.top_logprobs if spec.HasField("top_logprobs") else None,
             echo=spec.echo,
-            priority=PRIORITIES_OF_PROTO.get(spec.priority, Priority.NORMAL),
+            priority=_priority(spec),
         )
 
 
@@ -145,6 +145,14 @@ def _input(spec: pb.GenerationSpec | pb.CountTokensRequest) -> Input:
             return spec.prompt
     field = "spec.input" if isinstance(spec, pb.GenerationSpec) else "input"
     raise InvalidArgument("set either chat or prompt", field=field)
+
+
+def _priority(spec: pb.GenerationSpec) -> Priority:
+    if not spec.priority:
+        return Priority.NORMAL
+    if spec.priority not in PRIORITIES_OF_PROTO:
+        raise InvalidArgument("there is no such priority", field="spec.priority")
+    return PRIORITIES_OF_PROTO[spec.priority]
 
 
 def _event(call: Call, event: Started | Piece | Outcome) -> pb.StreamGenerateResponse:
