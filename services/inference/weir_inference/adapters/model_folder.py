@@ -6,8 +6,14 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-# Weights as safetensors only: nothing is fetched that could run code.
-FILES = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"]
+# Weights as safetensors only: nothing is fetched that could run code. Grammars need the tokenizer.
+FILES = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

@@ -120,8 +120,9 @@ class Engine(Protocol):
     async def compile_grammar(self, spec: GrammarSpec) -> Grammar:
         """Compile a grammar for the model's vocabulary, off the event loop and the engine's thread.
 
-        Bounded in time and size. Raises `InvalidArgument` (field `sampling.grammar`) for one that
-        is wrong, too large or not supported; `QueueFull` while too many are compiled.
+        The caller bounds its size. Raises `InvalidArgument` (field `sampling.grammar`, or its kind
+        below that) for one that is wrong, takes too long or is not supported; `QueueFull` while too
+        many are compiled.
         """
         ...
 
