@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
-    LogitsProcessorList,
+    LogitsProcessor,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     SequenceBiasLogitsProcessor,
@@ -28,6 +28,7 @@ from weir_inference.core.request import Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.sequence import Sequence
 from weir_inference.core.step_plan import Slice, SliceResult
+from weir_inference.core.token_logprob import TokenLogprob
 
 N_DRAWS = 1500
 VOCAB = 40
@@ -88,15 +89,17 @@ def sample(logits: Tensor, slices: ReadOnlyList[Slice]) -> list[SliceResult]:
 
 def wanted_distribution(logits: Tensor, sampling: Sampling) -> Tensor:
     """What transformers would draw from, its warpers in vLLM's order."""
-    scores, ids = logits.unsqueeze(0), torch.zeros(1, 1, dtype=torch.int64)
-    warpers = LogitsProcessorList([TemperatureLogitsWarper(sampling.temperature)])
+    scores = logits.unsqueeze(0)
+    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(sampling.temperature)]
     if sampling.min_p:
         warpers.append(MinPLogitsWarper(sampling.min_p))
     if sampling.top_k:
         warpers.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
         warpers.append(TopPLogitsWarper(sampling.top_p))
-    return warpers(ids, scores).softmax(-1)[0]
+    for warp in warpers:
+        scores = warp(None, scores)  # none of them looks at the ids
+    return scores.softmax(-1)[0]
 
 
 @pytest.mark.parametrize("draw", ["rows", "batch"])
@@ -171,7 +174,7 @@ def steps(draw: st.DrawFn) -> tuple[list[Slice], Tensor]:
 @given(steps())
 def test_a_slice_gets_the_same_alone_and_in_a_batch(step: tuple[list[Slice], Tensor]) -> None:
     slices, logits = step
-    parts = logits.split([one.n_sampled for one in slices])
+    parts = torch.split(logits, [one.n_sampled for one in slices])
     alone = [sample(part, [one])[0] for part, one in zip(parts, slices, strict=True)]
     assert sample(logits, slices) == alone
     backwards = torch.cat(list(reversed(parts)))
@@ -271,7 +274,7 @@ def test_a_prompt_is_scored_the_same_whole_and_in_chunks(
     request = Request("a", prompt, 9, Sampling(), prompt_top_logprobs=2)
     sequence = Sequence(request, 0.0)
     chunk = data.draw(st.integers(1, n_prompt))
-    scores = []
+    scores: list[TokenLogprob] = []
     for start in range(0, n_prompt, chunk):
         ids = prompt[start : start + chunk]
         one = Slice(sequence, start, ids, [0], samples=start + len(ids) == n_prompt, n_output=0)
