@@ -196,7 +196,7 @@ def _grammar_text(spec: GrammarSpec) -> str:
 def _limits() -> llguidance.LLParserLimits:
     """Tighter than llguidance's own: a step's mask stays in tens of ms, a grammar in tens of MB."""
     return llguidance.LLParserLimits(
-        initial_lexer_fuel=100_000,
+        initial_lexer_fuel=50_000,
         step_lexer_fuel=20_000,
         max_lexer_states=25_000,
         max_grammar_size=100_000,

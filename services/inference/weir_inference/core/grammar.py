@@ -23,7 +23,7 @@ class Matcher(Protocol):
         """Which tokens may follow these: a bit for each of the vocabulary, little-endian.
 
         The end-of-text token may follow where the grammar is complete. `output` is all tokens so
-        far; it is the last call's, or longer.
+        far: the last call's and more, or less where some of those were drafts that proved wrong.
         """
         ...
 
