@@ -13,10 +13,12 @@ import torch
 from weir_inference.adapters.engines.torch.backend import Backend, TorchBackend
 from weir_inference.adapters.engines.torch.checkpoint import load_weights, n_parameters
 from weir_inference.adapters.engines.torch.decoder import Rope
+from weir_inference.adapters.engines.torch.engine import TorchEngine
 from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
 from weir_inference.adapters.engines.torch.native.backend import NativeBackend, unfit
+from weir_inference.adapters.grammar import GrammarCompiler
 from weir_inference.adapters.model_folder import model_folder
 from weir_inference.core.engine import ModelDescription
 from weir_inference.core.engine_loop import EngineLoop
@@ -61,7 +63,7 @@ class KVCacheTooSmall(ValueError):
 @asynccontextmanager
 async def open_torch_engine(
     name: str, source: str, settings: TorchSettings, clock: Clock
-) -> AsyncIterator[EngineLoop]:
+) -> AsyncIterator[TorchEngine]:
     """The engine of the model at `source`, a folder or hub id; ready on entering, stopped after.
 
     Raises `ModelFolderNotFound`, `UnsupportedModel`, `BadCheckpoint`, `KVCacheTooSmall`,
@@ -100,7 +102,7 @@ async def open_torch_engine(
             limits.n_blocks,
         )
         try:
-            yield engine
+            yield TorchEngine(engine, GrammarCompiler(folder))
         finally:
             engine.stop()
             await turning
