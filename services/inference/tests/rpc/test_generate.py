@@ -81,6 +81,60 @@ async def test_the_same_seed_gives_the_same_tokens_whatever_runs_beside(bench: B
     assert tokens(again) == tokens(alone)
 
 
+async def test_each_of_n_outputs_is_what_its_seed_gives_alone(bench: Bench) -> None:
+    def seeded(seed: int) -> pb.Sampling:
+        return pb.Sampling(temperature=1.0, seed=seed, ignore_eos=True)
+
+    alone = [
+        tokens(await answers(bench.generate(request(f"alone_{n}", 12, sampling=seeded(seed)))))
+        for n, seed in enumerate((2**64 - 1, 0, 1))
+    ]
+    got = await answers(bench.generate(request("all", 12, sampling=seeded(2**64 - 1), n=3)))
+    for output in range(3):
+        mine = [a for a in got if a.WhichOneof("event") == "delta" and a.delta.output == output]
+        assert tokens(mine) == alone[output]
+    assert got[-1].usage.output_tokens == 36
+    assert (await bench.load()).kv_blocks_used == 0
+
+
+async def test_a_prompt_is_cached_for_its_tenant_alone(bench: Bench) -> None:
+    async def cached(name: str, tenant_id: str) -> int:
+        prompt = [3 + n % 60 for n in range(100)]
+        call = bench.generate(request(name, prompt_token_ids=prompt), tenant_id=tenant_id)
+        return int((await answers(call))[-1].usage.cached_input_tokens)
+
+    assert await cached("first", "ten_1") == 0
+    assert 64 <= await cached("again", "ten_1") < 100
+    assert await cached("other", "ten_2") == 0
+    assert (await bench.load()).cached_tokens >= 64
+
+
+async def test_log_probabilities_tell_of_prompt_and_output(bench: Bench) -> None:
+    asked = request(n_output=6, top_logprobs=3, prompt_top_logprobs=1)
+    got = await answers(bench.generate(asked))
+    assert [a.WhichOneof("event") for a in got[:2]] == ["started", "prompt_scored"]
+    assert [one.token_id for one in got[1].prompt_scored.logprobs] == [4, 5]
+    told = [one for answer in got for one in answer.delta.logprobs]
+    assert [one.token_id for one in told] == tokens(got)
+    for one in told:  # greedy: the likeliest
+        assert (one.token_id, one.logprob) == (one.top[0].token_id, one.top[0].logprob)
+        assert 0 >= one.top[0].logprob >= one.top[1].logprob >= one.top[2].logprob
+
+
+async def test_a_stop_token_ends_the_output_and_a_bias_chooses_it(bench: Bench) -> None:
+    sampling = pb.Sampling(temperature=0, logit_bias={9: 100.0}, stop_token_ids=[9])
+    got = await answers(bench.generate(request(sampling=sampling)))
+    assert got[-1].finished.reason == pb.FINISH_REASON_STOP
+    assert tokens(got) == []
+
+
+async def test_a_grammar_needs_a_tokenizer_in_the_models_folder(bench: Bench) -> None:
+    sampling = pb.Sampling(grammar=pb.Grammar(regex="a+"))
+    with pytest.raises(InvalidArgument) as refused:
+        await answers(bench.generate(request(sampling=sampling)))
+    assert refused.value.field == "sampling.grammar"
+
+
 async def test_without_a_seed_the_server_draws_one(bench: Bench) -> None:
     sampling = pb.Sampling(temperature=1.0, ignore_eos=True)
     first, second = [

@@ -1,5 +1,7 @@
 """ListModels tells what was loaded."""
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,23 @@ async def test_models_are_listed_by_name_with_what_they_are(
     assert model.parameters == 64 * 32 + 2 * (32 * (32 + 16 + 16 + 32) + 3 * 32 * 64 + 2 * 32) + 32
 
 
-async def test_a_small_cache_shortens_the_context_that_is_served(open_bench: OpenBench) -> None:
-    async with open_bench(WEIR_INFERENCE_KV_MB="1", WEIR_INFERENCE_DTYPE="fp32") as bench:
+async def test_a_small_cache_shortens_the_context_that_is_served(
+    open_bench: OpenBench, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "long")
+    config = json.loads((tiny_model / "config.json").read_text())
+    config["max_position_embeddings"] = 8192
+    (tmp_path / "long" / "config.json").write_text(json.dumps(config))
+    settings = {
+        "WEIR_MODELS": f"long={tmp_path / 'long'}",
+        "WEIR_INFERENCE_KV_MB": "1",
+        "WEIR_INFERENCE_DTYPE": "fp32",
+        "WEIR_INFERENCE_KERNELS": "torch",
+    }
+    async with open_bench(**settings) as bench:
         (model,) = (await bench.models.ListModels(pb.ListModelsRequest(), timeout=10)).models
     # 2 layers · (keys and values) · 2 heads · 8 numbers · 4 bytes = 256 bytes a token
-    assert model.context_tokens == min(4096, 2**20 // 256)
+    assert model.context_tokens == 2**20 // 256
 
 
 async def test_weights_can_be_served_in_another_number_format(open_bench: OpenBench) -> None:
