@@ -12,7 +12,7 @@ from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.ops import Ops, TorchOps
 from weir_inference.adapters.engines.torch.paged_attention import PagedAttention
 from weir_inference.adapters.engines.torch.quantized import quantized
-from weir_inference.adapters.engines.torch.weights import Matrix, fused
+from weir_inference.adapters.engines.torch.weights import DenseMatrix, Matrix, fused
 from weir_inference.core.step_plan import Slice
 
 # A weight [n_out, n_in] and a bias [n_out].
@@ -44,6 +44,10 @@ class Backend(Protocol):
 
     def matrix(self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False) -> Matrix:
         """Parts with the same input as one matrix, taken in one by one."""
+        ...
+
+    def plain(self, weight: Tensor) -> Matrix:
+        """A weight [n_out, n_in], `n_in` even, that is never quantized, without bias."""
         ...
 
     def vector(self, tensor: Tensor) -> Tensor:
@@ -84,6 +88,10 @@ class TorchBackend:
         weights, biases = zip(*parts, strict=True)
         dense = fused(self._all(weights), self._all(biases))
         return quantized(dense, self._quantize) if self._quantize != "none" else dense
+
+    def plain(self, weight: Tensor) -> Matrix:
+        """See `Backend`."""
+        return DenseMatrix(weight.to(self.device, self._dtype))
 
     def vector(self, tensor: Tensor) -> Tensor:
         """See `Backend`."""

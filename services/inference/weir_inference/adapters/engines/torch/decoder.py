@@ -52,14 +52,21 @@ def decode(
 ) -> Tensor:
     """Embedded tokens through all layers and the last norm: [tokens, hidden] → same."""
     for i, layer in enumerate(weights.layers):
-        h = ops.norm(x, layer.attention_norm, eps)
-        qkv = ops.linear(h, layer.qkv, adapt(i, "qkv", h, None))
-        mixed = attend(i, qkv, layer)
-        x = ops.linear(mixed, layer.o, adapt(i, "o", mixed, x))
-        h = ops.norm(x, layer.mlp_norm, eps)
-        h = ops.gated(h, layer.gate_up, adapt(i, "gate_up", h, None))
-        x = ops.linear(h, layer.down, adapt(i, "down", h, x))
+        x = decode_layer(i, layer, ops, x, attend, eps, adapt)
     return ops.norm(x, weights.norm, eps)
+
+
+def decode_layer(
+    i: int, layer: LayerWeights, ops: Ops, x: Tensor, attend: Attend, eps: float, adapt: Adapt
+) -> Tensor:
+    """Layer number `i`: [tokens, hidden] → same."""
+    h = ops.norm(x, layer.attention_norm, eps)
+    qkv = ops.linear(h, layer.qkv, adapt(i, "qkv", h, None))
+    mixed = attend(i, qkv, layer)
+    x = ops.linear(mixed, layer.o, adapt(i, "o", mixed, x))
+    h = ops.norm(x, layer.mlp_norm, eps)
+    h = ops.gated(h, layer.gate_up, adapt(i, "gate_up", h, None))
+    return ops.linear(h, layer.down, adapt(i, "down", h, x))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from weir_inference.adapters.engines.torch.backend import Backend
 from weir_inference.adapters.engines.torch.decoder import decode
 from weir_inference.adapters.engines.torch.logprobs import score_prompt
+from weir_inference.adapters.engines.torch.lora import LoraAdapters
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.sampler import Sampler
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
@@ -24,10 +25,17 @@ SCORED_ROWS = 32  # prompt tokens whose logits are held at once: a row is a whol
 class ModelRunner:
     """A model and its KV cache on one device. Used by one thread."""
 
-    def __init__(self, config: ModelConfig, weights: DecoderWeights, backend: Backend) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: DecoderWeights,
+        backend: Backend,
+        adapters_max: int,
+    ) -> None:
         self.config = config
         self.weights = weights
         self.backend = backend
+        self.adapters = LoraAdapters(config, weights, backend, adapters_max)
         self._sampler = Sampler()
 
     @torch.inference_mode()
@@ -64,6 +72,7 @@ class ModelRunner:
             ops.embed(self.weights.embedding, ids),
             self.backend.attention(slices, positions),
             self.config.rms_norm_eps,
+            self.adapters.adapt(slices),
         )
 
     @torch.inference_mode()

@@ -31,6 +31,10 @@ class Ops(Protocol):
         """silu(gate) · up of a gated matrix: [tokens, n_out / 2] (Shazeer 2020)."""
         ...
 
+    def zeros(self, x: Tensor, n_columns: int) -> Tensor:
+        """An addend of nothing to a product of `x`: [tokens, n_columns]."""
+        ...
+
     def argmax(self, logits: Tensor) -> Tensor:
         """The likeliest token of each row, the first of equal ones: [rows] int64."""
         ...
@@ -58,6 +62,10 @@ class TorchOps:
         """See `Ops`."""
         gate, up = self.linear(x, matrix, addend).chunk(2, dim=-1)
         return F.silu(gate) * up
+
+    def zeros(self, x: Tensor, n_columns: int) -> Tensor:
+        """See `Ops`."""
+        return x.new_zeros(len(x), n_columns)
 
     def argmax(self, logits: Tensor) -> Tensor:
         """See `Ops`."""

@@ -31,9 +31,18 @@ class QuantizedMatrix:
         return self.numbers.shape[0]
 
     @property
+    def n_columns(self) -> int:
+        """See `Matrix`."""
+        return self.n_out
+
+    @property
     def n_bytes(self) -> int:
         """See `Matrix`."""
         return self.numbers.nbytes + self.scales.nbytes
+
+    def columns(self) -> Tensor:
+        """See `Matrix`."""
+        return torch.arange(self.n_out, device=self.numbers.device)
 
     def rows(self, ids: Tensor) -> Tensor:
         """See `Matrix`."""

@@ -50,6 +50,7 @@ class TorchSettings:
     draft_tokens: int = 4
     quantize: str = "none"
     kernels: str = "auto"
+    adapters_max: int = 16
 
 
 class KernelsUnfit(ValueError):
@@ -119,7 +120,8 @@ def load_runner(
         torch.set_num_threads(settings.threads)
     backend = open_backend(config, settings)
     limits = limits_of(config, settings, backend.block_bytes)
-    runner = ModelRunner(config, load_weights(folder, config, backend), backend)
+    weights = load_weights(folder, config, backend)
+    runner = ModelRunner(config, weights, backend, settings.adapters_max)
     backend.open_cache(limits.n_blocks, Rope.of(config, limits.context_tokens))
     runner.warm_up()
     return runner, limits

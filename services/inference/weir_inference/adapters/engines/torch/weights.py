@@ -17,8 +17,17 @@ class Matrix(Protocol):
         ...
 
     @property
+    def n_columns(self) -> int:
+        """Columns of an addend: the outputs, and what the form puts between them."""
+        ...
+
+    @property
     def n_bytes(self) -> int:
         """Memory held."""
+        ...
+
+    def columns(self) -> Tensor:
+        """The column of an addend that each output stands in: [n_out] int64."""
         ...
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -85,9 +94,18 @@ class DenseMatrix:
         return self.weight.shape[0]
 
     @property
+    def n_columns(self) -> int:
+        """See `Matrix`."""
+        return self.n_out
+
+    @property
     def n_bytes(self) -> int:
         """See `Matrix`."""
         return self.weight.nbytes
+
+    def columns(self) -> Tensor:
+        """See `Matrix`."""
+        return torch.arange(self.n_out, device=self.weight.device)
 
     def rows(self, ids: Tensor) -> Tensor:
         """See `Matrix`."""

@@ -45,6 +45,7 @@ class NativeBackend:
         assert unfit(config) is None
         self.ops = NativeOps()
         self.device = torch.device("cpu")
+        self._dtype = dtype
         self._format = dtype if quantize == "none" else quantize
         self._number_bytes = 2 if dtype == "bf16" else 4
         self._config = config
@@ -78,6 +79,12 @@ class NativeBackend:
                 matrix = NativeMatrix(self._format, weight.shape[1], heights, gated=gated)
             matrix.encode(i, weight, bias)
         assert matrix is not None
+        return matrix
+
+    def plain(self, weight: Tensor) -> NativeMatrix:
+        """See `Backend`."""
+        matrix = NativeMatrix(self._dtype, weight.shape[1], (weight.shape[0],))
+        matrix.encode(0, weight)
         return matrix
 
     def vector(self, tensor: Tensor) -> Tensor:

@@ -60,7 +60,11 @@ class NativeMatrix:
     @property
     def bias(self) -> Tensor | None:
         """See `Matrix`."""
-        return None if self._bias is None else self._bias[self._columns()]
+        return None if self._bias is None else self._bias[self.columns()]
+
+    def columns(self) -> Tensor:
+        """See `Matrix`."""
+        return torch.cat([self._columns(i) for i in range(len(self.heights))])
 
     def encode(self, part: int, weight: Tensor, bias: Tensor | None = None) -> None:
         """Take in a part's rows: weight [height, n_in] fp32 or bf16, bias [height]."""
@@ -88,7 +92,7 @@ class NativeMatrix:
 
     def rows(self, ids: Tensor) -> Tensor:
         """See `Matrix`: fp32."""
-        columns = self._columns()[ids] if self.gated else ids
+        columns = self.columns()[ids] if self.gated else ids
         out = torch.empty(len(ids), self.n_in)
         library().weir_rows(self.view, columns.data_ptr(), len(ids), out.data_ptr())
         return out
@@ -103,10 +107,8 @@ class NativeMatrix:
             return part, 2
         return sum(-(-height // PANEL) for height in self.heights[:part]), 1
 
-    def _columns(self, part: int | None = None) -> Tensor:
-        """The columns of the rows of a part, or of all: [n] int64."""
-        if part is None:
-            return torch.cat([self._columns(i) for i in range(len(self.heights))])
+    def _columns(self, part: int) -> Tensor:
+        """The columns of the rows of a part: [n] int64."""
         first, stride = self._place(part)
         row = torch.arange(self.heights[part])
         return (first + row // PANEL * stride) * PANEL + row % PANEL

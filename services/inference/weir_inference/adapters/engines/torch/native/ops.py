@@ -46,6 +46,10 @@ class NativeOps:
         self._multiply(x, matrix, addend, out)
         return out
 
+    def zeros(self, x: Tensor, n_columns: int) -> Tensor:
+        """See `Ops`."""
+        return self.buffer("addend", len(x), n_columns).zero_()
+
     def argmax(self, logits: Tensor) -> Tensor:
         """See `Ops`."""
         rows, n = logits.shape
