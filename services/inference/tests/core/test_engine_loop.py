@@ -12,7 +12,8 @@ from weir_inference.core.engine_loop import EngineLoop, SubmittedRequest
 from weir_inference.core.request import EndReason, Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.scheduler import Limits, Scheduler
-from weir_inference.core.step_plan import StepPlan
+from weir_inference.core.step_plan import Slice, SliceResult, StepPlan
+from weir_inference.core.token_logprob import TokenLogprob
 from weir_kit.clock import Clock, ManualClock, SystemClock
 from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailable
 
@@ -21,6 +22,14 @@ LIMITS = Limits(
     n_blocks=16, block_size=4, context_tokens=64, max_running=4, max_queued=4, step_tokens=8
 )
 POISON = 13
+
+
+def result_of(one: Slice) -> SliceResult:
+    token_ids = tuple(range(50 + one.n_output, 50 + one.n_output + one.n_sampled))
+    logprobs = tuple(TokenLogprob(token_id, -0.5) for token_id in token_ids)
+    n_scored = max(0, min(one.end, one.sequence.n_prompt - 1) - one.start)
+    scores = (TokenLogprob(0, -1.0),) * n_scored
+    return SliceResult(token_ids, logprobs if one.request.top_logprobs is not None else (), scores)
 
 
 class CountingRunner:
@@ -32,13 +41,13 @@ class CountingRunner:
         self.inside = threading.Event()
         self.steps = 0
 
-    def run(self, plan: StepPlan) -> list[int]:
+    def run(self, plan: StepPlan) -> list[SliceResult]:
         self.steps += 1
         self.inside.set()
         assert self.gate.wait(10)
         if any(one.request.prompt_token_ids[0] == POISON for one in plan.slices):
             raise RuntimeError("poisoned")
-        return [50 + one.n_output for one in plan.slices if one.samples]
+        return [result_of(one) for one in plan.slices]
 
 
 @asynccontextmanager

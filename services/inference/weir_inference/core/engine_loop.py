@@ -1,4 +1,4 @@
-"""The loop that turns steps: plan → run → commit, on a thread of its own.
+"""The loop that turns steps: plan → run → commit or roll back, on a thread of its own.
 
 Two threads meet here. The event loop's thread submits and closes requests; the engine's thread
 turns steps. The scheduler is guarded by one lock, held while planning and committing
@@ -8,8 +8,10 @@ event loop.
 
 import asyncio
 import logging
+import math
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 
 from weir_inference.core.engine import (
     Delta,
@@ -17,16 +19,17 @@ from weir_inference.core.engine import (
     Finished,
     Load,
     ModelDescription,
+    PromptScored,
     Runner,
     Started,
 )
 from weir_inference.core.request import Ending, EndReason, Request
 from weir_inference.core.scheduler import Scheduler
 from weir_inference.core.sequence import Sequence
-from weir_inference.core.step_plan import StepPlan
+from weir_inference.core.step_plan import Advance, SliceResult, StepPlan
 from weir_inference.core.token_stream import News, TokenStream
 from weir_kit.clock import Clock
-from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailable
+from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailable, WeirError
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,9 @@ class EngineLoop:
         self._event_loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
         self._stopping = False
-        self._live: dict[str, SubmittedRequest] = {}
+        self._broken = False
+        self._step_began_s: float | None = None
+        self._live: dict[tuple[str, int], SubmittedRequest] = {}
         self._steps = self._input_tokens = self._output_tokens = 0
 
     def submit(self, request: Request) -> "SubmittedRequest":
@@ -59,26 +64,45 @@ class EngineLoop:
         with self._changed:
             if self._stopping:
                 raise Unavailable(f"the engine of {self.model.name!r} is stopping")
-            if request.request_id in self._live:
+            if _key(request) in self._live:
                 raise AlreadyExists("a request with this request_id is being generated")
             sequence = self._scheduler.add(request, self._clock.monotonic_s())
             generation = SubmittedRequest(self, sequence)
-            self._live[request.request_id] = generation
+            self._live[_key(request)] = generation
             self._changed.notify()
         return generation
 
     def load(self) -> Load:
         """How busy the engine is, at one moment between two changes of the scheduler."""
         with self._changed:
+            scheduler = self._scheduler
             return Load(
-                queued_requests=len(self._scheduler.waiting),
-                running_requests=len(self._scheduler.running),
-                kv_blocks_held=self._scheduler.pool.n_held,
-                kv_blocks_total=self._scheduler.pool.n_blocks,
+                queued_requests=len(scheduler.waiting),
+                queued_tokens=scheduler.waiting.n_tokens,
+                running_requests=len(scheduler.running),
+                kv_blocks_held=scheduler.pool.n_held,
+                kv_blocks_total=scheduler.pool.n_blocks,
                 steps=self._steps,
                 input_tokens=self._input_tokens,
                 output_tokens=self._output_tokens,
+                cached_tokens=scheduler.cached_tokens,
+                preemptions=scheduler.preemptions,
+                queue_s=scheduler.queue_s,
+                draft_tokens=scheduler.draft_tokens,
+                accepted_draft_tokens=scheduler.accepted_draft_tokens,
             )
+
+    @property
+    def broken(self) -> bool:
+        """Whether `run` died: no step will be turned again."""
+        return self._broken
+
+    def stalled_s(self) -> float:
+        """See `Engine.stalled_s`. Takes no lock: it answers also while a step holds it for good."""
+        if self._broken:
+            return math.inf
+        began_s = self._step_began_s
+        return 0.0 if began_s is None else max(0.0, self._clock.monotonic_s() - began_s)
 
     def close(self, sequence: Sequence) -> Ending:
         """End a sequence now, if it has not ended: its blocks are free when this returns."""
@@ -88,7 +112,7 @@ class EngineLoop:
             reason = EndReason.DEADLINE if late else EndReason.CANCELLED
             self._scheduler.end(sequence, reason, now_s)
             if self._owner_of(sequence) is not None:
-                del self._live[sequence.request.request_id]
+                del self._live[_key(sequence.request)]
             return sequence.ending()
 
     def stop(self) -> None:
@@ -103,6 +127,7 @@ class EngineLoop:
             while (plan := self._next_plan()) is not None:
                 self._turn(plan)
         except Exception:
+            self._broken = True
             log.critical("the engine of %s broke down", self.model.name, exc_info=True)
             raise
         finally:
@@ -112,42 +137,39 @@ class EngineLoop:
         """The next step, waiting until there is one; None to stop."""
         with self._changed:
             while not self._stopping:
-                now_s = self._clock.monotonic_s()
+                now_s = self._step_began_s = self._clock.monotonic_s()
                 late = self._scheduler.expire(now_s)
                 plan = self._scheduler.plan(now_s)
                 self._tell(
                     *((s, DeadlineExceeded("the deadline passed while generating")) for s in late),
-                    *((s, Started(now_s - s.queued_at_s)) for s in plan.started),
+                    *((s, Started(now_s - s.queued_at_s, s.cached_tokens)) for s in plan.started),
                 )
                 if plan.slices:
                     return plan
                 # An empty plan means that no sequence is left, so no deadline can pass meanwhile.
+                self._step_began_s = None
                 self._changed.wait()
             return None
 
     def _turn(self, plan: StepPlan) -> None:
-        """Run one step. Whatever it raises ends the requests of this step and no other."""
+        """Run one step; if the runner fails, take it back. Only what failed alone ends by it."""
         try:
-            sampled = self._runner.run(plan)
-            assert len(sampled) == sum(one.samples for one in plan.slices), "one token a sample"
+            results = self._runner.run(plan)
+            _check(plan, results)
         except Exception:
             log.exception("a step of %d requests failed", len(plan.slices))
             with self._changed:
-                failed = self._scheduler.fail(plan, self._clock.monotonic_s())
+                failed = self._scheduler.roll_back(plan, self._clock.monotonic_s())
                 self._tell(*((s, Internal("the engine failed to compute a step")) for s in failed))
+                self._step_began_s = None
             return
         with self._changed:
-            advances = self._scheduler.commit(plan, sampled, self._clock.monotonic_s())
+            advances = self._scheduler.commit(plan, results, self._clock.monotonic_s())
             self._steps += 1
-            self._output_tokens += sum(a.token_id is not None for a in advances)
+            self._output_tokens += sum(len(advance.token_ids) for advance in advances)
             self._input_tokens += sum(_prompt_tokens(plan))
-            news: list[tuple[Sequence, News]] = []
-            for advance in advances:
-                if advance.token_id is not None:
-                    news.append((advance.sequence, Delta((advance.token_id,))))
-                if advance.reason is not None:
-                    news.append((advance.sequence, Finished(advance.reason)))
-            self._tell(*news)
+            self._tell(*((a.sequence, news) for a in advances for news in _news_of(a)))
+            self._step_began_s = None
 
     def _tell(self, *news: tuple[Sequence, News]) -> None:
         """Hand news to the event loop's thread, which puts it into the callers' streams."""
@@ -157,24 +179,26 @@ class EngineLoop:
             if (owner := self._owner_of(sequence)) is not None
         ]
         for owner, one in addressed:
-            if not isinstance(one, Started | Delta):
-                self._live.pop(owner.sequence.request.request_id, None)
+            if isinstance(one, Finished | WeirError):
+                self._live.pop(_key(owner.sequence.request), None)
         if addressed:
             self._event_loop.call_soon_threadsafe(_deliver, addressed)
 
     def _owner_of(self, sequence: Sequence) -> "SubmittedRequest | None":
         """Who waits for the sequence's news; None once it was closed or has ended."""
-        owner = self._live.get(sequence.request.request_id)
+        owner = self._live.get(_key(sequence.request))
         return owner if owner is not None and owner.sequence is sequence else None
 
     def _abandon(self) -> None:
         """Fail every live request: nothing will turn steps again."""
         with self._changed:
             self._stopping = True
+            self._step_began_s = None
             now_s = self._clock.monotonic_s()
             left = [generation.sequence for generation in self._live.values()]
             for sequence in left:
-                self._scheduler.end(sequence, EndReason.ERROR, now_s)
+                with suppress(Exception):  # of a scheduler that broke down; its callers shall hear
+                    self._scheduler.end(sequence, EndReason.ERROR, now_s)
             self._tell(*((s, Unavailable("the engine stopped")) for s in left))
 
 
@@ -200,8 +224,31 @@ def _deliver(addressed: list[tuple[SubmittedRequest, News]]) -> None:
         owner.stream.put(news)
 
 
+def _key(request: Request) -> tuple[str, int]:
+    return request.request_id, request.output
+
+
+def _news_of(advance: Advance) -> Iterator[News]:
+    if advance.prompt_logprobs is not None:
+        yield PromptScored(advance.prompt_logprobs)
+    if advance.token_ids:
+        yield Delta(advance.token_ids, advance.logprobs)
+    if advance.reason is not None:
+        yield Finished(advance.reason)
+
+
+def _check(plan: StepPlan, results: list[SliceResult]) -> None:
+    """Refuse a runner's answer that does not fit, before any of it is taken in."""
+    assert len(results) == len(plan.slices), "a result for each slice"
+    for one, result in zip(plan.slices, results, strict=True):
+        assert len(result.token_ids) == one.n_sampled, "a token for each that is sampled"
+        if one.request.top_logprobs is not None:
+            assert len(result.logprobs) == one.n_sampled, "each of them scored"
+        if not one.sequence.prompt_scored:
+            n_scored = min(one.end, one.sequence.n_prompt - 1) - one.start
+            assert len(result.prompt_logprobs) == max(0, n_scored), "each prompt token scored"
+
+
 def _prompt_tokens(plan: StepPlan) -> list[int]:
     """Prompt tokens that each slice of the step computed."""
-    return [
-        max(0, min(one.end, len(one.request.prompt_token_ids)) - one.start) for one in plan.slices
-    ]
+    return [max(0, min(one.end, one.sequence.n_prompt) - one.start) for one in plan.slices]

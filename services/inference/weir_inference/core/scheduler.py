@@ -1,59 +1,57 @@
 """Which tokens the next step computes: continuous batching over paged KV memory.
 
 The rule is vLLM V1's: a step brings every sequence's computed tokens nearer to its known tokens,
-within a budget of tokens per step. Chunked prefill, decoding and recomputing after preemption are
-all this one rule.
+within a budget of tokens per step. Chunked prefill, decoding, prefix hits, recomputing after
+preemption and speculation are all this one rule.
 
-Order is first come, first served, kept by one invariant: `running` then `waiting` is the order of
-arrival. Memory is taken from the youngest running sequence, never from an older one, so the oldest
-always moves on, and by induction every sequence ends.
+A step's budget goes, in this order, to one token for each sequence that decodes, so that nobody's
+prompt delays them; to prompts, of the tenant first that was served least; to guesses at what comes
+next. Tenants are kept apart by `FairQueue` (whose turn it is) and `who_gives_way` (who has to make
+room for a tenant without its share).
+
+Every sequence ends, because the oldest running one always moves on and never loses its place: both
+kinds of preemption spare it. And every sequence becomes the oldest: while the one whose turn it is
+does not fit, nobody overtakes it into free memory, and its turn comes, since newcomers line up
+behind (`FairQueue`).
 """
 
 from collections import deque
 from collections.abc import Collection
 from collections.abc import Sequence as ReadOnlyList
-from dataclasses import dataclass
 
-from weir_inference.core.block_pool import BlockPool
+from weir_inference.core.acceptance import accept_scores, accept_tokens
+from weir_inference.core.fair_queue import INPUT_WEIGHT, OUTPUT_WEIGHT, FairQueue
+from weir_inference.core.fair_share import holdings_of, who_gives_way
+from weir_inference.core.kv_memory import KVMemory
+from weir_inference.core.limits import Limits
+from weir_inference.core.prefix_chain import PrefixChain
 from weir_inference.core.request import EndReason, Request
+from weir_inference.core.retry_after import RetryAfter
 from weir_inference.core.sequence import Sequence, State
-from weir_inference.core.step_plan import Advance, Slice, StepPlan
+from weir_inference.core.step_budget import StepBudget
+from weir_inference.core.step_plan import Advance, Slice, SliceResult, StepPlan
 from weir_kit.errors import ContextLengthExceeded, QueueFull
 
-RETRY_AFTER_MIN_S = 1.0
-RETRY_AFTER_MAX_S = 30.0
-ENDS_REMEMBERED = 32
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The scheduler's bounds.
-
-    `context_tokens` is what one request may hold, prompt and output together.
-    """
-
-    n_blocks: int
-    block_size: int
-    context_tokens: int
-    max_running: int
-    max_queued: int
-    step_tokens: int
-
-    def __post_init__(self) -> None:
-        assert min(self.block_size, self.max_running, self.max_queued, self.step_tokens) > 0
-        assert 0 < self.context_tokens <= self.n_blocks * self.block_size, "one request fits alone"
+__all__ = ["Limits", "Scheduler"]
 
 
 class Scheduler:
-    """Plan → (the runner runs) → commit | fail. Not thread-safe; knows no tensors."""
+    """Plan → (the runner runs) → commit | roll back. Not thread-safe; knows no tensors."""
 
     def __init__(self, limits: Limits, eos_token_ids: Collection[int]) -> None:
         self.limits = limits
-        self.pool = BlockPool(limits.n_blocks)
-        self.waiting: deque[Sequence] = deque()
+        self.memory = KVMemory(limits)
+        self.pool = self.memory.pool
+        self.waiting = FairQueue()
         self.running: list[Sequence] = []
+        self.preemptions = self.cached_tokens = 0
+        self.draft_tokens = self.accepted_draft_tokens = 0
+        self.queue_s = 0.0
         self._eos_token_ids = frozenset(eos_token_ids)
-        self._ends_s: deque[float] = deque(maxlen=ENDS_REMEMBERED)
+        self._retry_after = RetryAfter()
+        self._n_added = self._adapters_generation = 0
+        self._suspects: deque[Sequence] = deque()
+        self._next_deadline_s = float("inf")
 
     def add(self, request: Request, now_s: float) -> Sequence:
         """Queue a request; `ContextLengthExceeded` if it can never fit, `QueueFull` if not now."""
@@ -66,67 +64,103 @@ class Scheduler:
                 f"exceed the {limit} tokens that this model serves",
                 field="max_output_tokens" if n_prompt < limit else "prompt_token_ids",
             )
-        if len(self.waiting) >= self.limits.max_queued:
+        n_tokens = self.waiting.n_tokens + n_prompt
+        if len(self.waiting) >= self.limits.max_queued or (
+            self.waiting and n_tokens > self.limits.max_queued_tokens
+        ):
             raise QueueFull(
-                f"{len(self.waiting)} requests are waiting already",
-                retry_after_s=self._retry_after_s(now_s),
+                f"{len(self.waiting)} requests of {self.waiting.n_tokens} tokens wait already",
+                retry_after_s=self._retry_after.seconds(now_s),
             )
-        sequence = Sequence(request, now_s)
-        self.waiting.append(sequence)
+        stop = frozenset(request.sampling.stop_token_ids)
+        if not request.sampling.ignore_eos:
+            stop |= self._eos_token_ids
+        self._n_added += 1
+        salt = (request.tenant_id, request.adapter, self._adapters_generation)
+        chain = PrefixChain(salt if request.adapter else salt[:1], self.limits.block_size)
+        sequence = Sequence(request, now_s, self._n_added, stop, chain)
+        self.waiting.add(sequence)
+        if request.deadline_s is not None:
+            self._next_deadline_s = min(self._next_deadline_s, request.deadline_s)
         return sequence
 
     def plan(self, now_s: float) -> StepPlan:
-        """The next step, its blocks allocated. Empty only when there is nothing to do."""
-        budget = self.limits.step_tokens
-        slices: list[Slice] = []
-        while len(slices) < len(self.running) and budget > 0:
-            sequence = self.running[len(slices)]
-            if not self._make_room(sequence):
-                break
-            slices.append(_slice(sequence, budget))
-            budget -= len(slices[-1].token_ids)
-        started = []
-        while budget > 0 and self._next_fits():
-            sequence = self.waiting.popleft()
-            sequence.state = State.RUNNING
-            sequence.block_ids = self.pool.allocate(self._blocks_lacking(sequence))
-            self.running.append(sequence)
-            slices.append(_slice(sequence, budget))
-            budget -= len(slices[-1].token_ids)
-            if sequence.started_at_s is None:  # not when it comes back after preemption
-                sequence.started_at_s = now_s
-                started.append(sequence)
+        """The next step, its blocks reserved. Empty only when there is nothing to do."""
+        suspect = self._next_suspect()
+        if suspect is not None:
+            n_tokens = min(suspect.n_pending, self.limits.step_tokens)
+            return StepPlan((self._slice(suspect, n_tokens, []),))
+        for sequence in tuple(self.running):
+            if sequence.state is State.RUNNING and self.memory.n_unused(sequence) < 0:
+                self._make_room(sequence)
+        budget, started = self._share_out(now_s)
+        n_left, slices = budget.n_left, []
+        for sequence, n_tokens in budget.given.items():
+            draft: list[int] = []
+            if self.limits.draft_tokens and n_tokens == sequence.n_pending:
+                draft = self._draft(sequence, n_left)
+                n_left -= len(draft)
+            slices.append(self._slice(sequence, n_tokens, draft))
         assert slices or not (self.running or self.waiting), "work was left and none was planned"
         return StepPlan(tuple(slices), tuple(started))
 
-    def commit(self, plan: StepPlan, sampled: ReadOnlyList[int], now_s: float) -> list[Advance]:
-        """Take in a step that ran. `sampled`: one token per slice that samples, in their order."""
+    def commit(
+        self, plan: StepPlan, results: ReadOnlyList[SliceResult], now_s: float
+    ) -> list[Advance]:
+        """Take in a step that ran: a result for each slice, in order."""
         advances = []
-        tokens = iter(sampled)
-        for one in plan.slices:
-            token_id = next(tokens) if one.samples else None
+        for one, result in zip(plan.slices, results, strict=True):
             sequence = one.sequence
             if sequence.state is not State.RUNNING:
                 continue  # cancelled while the step ran: its blocks are free already
-            sequence.n_computed += len(one.token_ids)
-            if token_id is not None:
-                advances.append(self._append(sequence, token_id, now_s))
+            n_before, reason = len(sequence.token_ids), None
+            if one.samples:
+                reason = accept_tokens(one, result)
+            else:
+                sequence.n_computed = one.end
+            n_new = len(sequence.token_ids) - n_before
+            if n_new:
+                self._count(one, n_new, now_s)
+            self.memory.register(sequence)
+            scores = accept_scores(sequence, result)
+            if reason is not None:
+                self.end(sequence, reason, now_s)
+            if n_new or reason is not None or scores is not None:
+                token_ids = tuple(result.token_ids[:n_new])
+                logprobs = result.logprobs[:n_new]
+                advances.append(Advance(sequence, token_ids, logprobs, scores, reason))
+        if self._suspects and plan.slices[0].sequence is self._suspects[0]:
+            self._suspects.popleft()
         return advances
 
-    def fail(self, plan: StepPlan, now_s: float) -> list[Sequence]:
-        """Roll back a step that did not run: its sequences end, all others live on."""
-        failed = [one.sequence for one in plan.slices if one.sequence.state is State.RUNNING]
-        for sequence in failed:
+    def roll_back(self, plan: StepPlan, now_s: float) -> list[Sequence]:
+        """A step did not run. A sequence that was alone in it ends, and is returned.
+
+        Of several, nobody knows which was at fault: each is computed alone next, before all other
+        work, until it has committed once. What the step has written is after `n_computed`, so it is
+        written again before it is read.
+        """
+        live = [one.sequence for one in plan.slices if one.sequence.state is State.RUNNING]
+        if len(plan.slices) > 1:
+            self._suspects = deque(live)
+            return []
+        for sequence in live:
             self.end(sequence, EndReason.ERROR, now_s)
-        return failed
+        return live
 
     def expire(self, now_s: float) -> list[Sequence]:
         """End every sequence whose deadline has passed."""
-        late = [
-            sequence
-            for sequence in (*self.running, *self.waiting)
-            if sequence.request.deadline_s is not None and sequence.request.deadline_s <= now_s
-        ]
+        if now_s < self._next_deadline_s:
+            return []
+        late, self._next_deadline_s = [], float("inf")
+        for sequence in (*self.running, *self.waiting):
+            deadline_s = sequence.request.deadline_s
+            if deadline_s is None:
+                continue
+            if deadline_s <= now_s:
+                late.append(sequence)
+            else:
+                self._next_deadline_s = min(self._next_deadline_s, deadline_s)
         for sequence in late:
             self.end(sequence, EndReason.DEADLINE, now_s)
         return late
@@ -134,81 +168,188 @@ class Scheduler:
     def end(self, sequence: Sequence, reason: EndReason, now_s: float) -> None:
         """End a sequence, also while a step runs, and free its blocks. Ending twice does nothing.
 
-        Blocks are free at once: they can be given out at the next plan at the earliest, and steps
-        run in the order of their plans, so a late write of this sequence is overwritten, never
-        read.
+        Blocks are free at once. The step under way may still write into them, but only at positions
+        from its slice's start, and a block that can be found by its prefix lies wholly before: so
+        a late write never touches what others share. Blank blocks are given out at the next plan
+        at the earliest, and steps run in the order of their plans, so a late write there is
+        overwritten, never read.
         """
         if sequence.state is State.ENDED:
             return
-        (self.running if sequence.state is State.RUNNING else self.waiting).remove(sequence)
-        self._give_back(sequence)
+        running = sequence.state is State.RUNNING
         sequence.state = State.ENDED
         sequence.reason = reason
         sequence.ended_at_s = now_s
-        self._ends_s.append(now_s)
+        self._retry_after.ended(now_s)
+        if running:
+            self.running.remove(sequence)
+            self._charge_prompt(sequence, sequence.n_computed)
+            self.memory.give_back(sequence)
+        self.waiting.forget(sequence, running)
 
-    def _append(self, sequence: Sequence, token_id: int, now_s: float) -> Advance:
-        if token_id in self._eos_token_ids and not sequence.request.sampling.ignore_eos:
-            self.end(sequence, EndReason.STOP, now_s)
-            return Advance(sequence, None, EndReason.STOP)
-        sequence.token_ids.append(token_id)
-        if sequence.first_token_at_s is None:
-            sequence.first_token_at_s = now_s
-        if sequence.n_output == sequence.request.max_output_tokens:
-            self.end(sequence, EndReason.LENGTH, now_s)
-        return Advance(sequence, token_id, sequence.reason)
+    def forget_adapters(self) -> None:
+        """Let no request find what earlier ones computed with an adapter: one was replaced."""
+        self._adapters_generation += 1
 
-    def _make_room(self, sequence: Sequence) -> bool:
-        """Blocks for all that it knows, taken from younger ones; False if itself had to go."""
-        lacking = self._blocks_lacking(sequence)
-        while lacking > self.pool.n_free:
-            youngest = self.running.pop()
-            self._preempt(youngest)
-            if youngest is sequence:
-                return False
-        sequence.block_ids.extend(self.pool.allocate(lacking))
-        return True
+    def _next_suspect(self) -> Sequence | None:
+        while self._suspects and self._suspects[0].state is not State.RUNNING:
+            self._suspects.popleft()
+        return self._suspects[0] if self._suspects else None
 
-    def _preempt(self, sequence: Sequence) -> None:
-        """Back to the head of the queue; its tokens stay known and are computed again."""
-        self._give_back(sequence)
-        sequence.n_computed = 0
-        sequence.state = State.WAITING
-        self.waiting.appendleft(sequence)
+    def _share_out(self, now_s: float) -> tuple[StepBudget, list[Sequence]]:
+        """Who gets how many tokens of the step, and who starts with it."""
+        budget = StepBudget(self.limits.step_tokens)
+        prefilling = []
+        for one in self.running:
+            if one.n_pending == 1:
+                budget.give(one, 1)
+            else:
+                prefilling.append(one)
+        if prefilling:  # the oldest moves on, whoever's turn it is
+            budget.give(min(self.running, key=_number), self.limits.block_size)
+        started: list[Sequence] = []
+        sequence: Sequence | None
+        admitting = True
+        while budget.n_left > 0:
+            head = self.waiting.head(now_s) if admitting else None
+            sequence = min(prefilling, key=self._turn, default=None)
+            if head is not None and (sequence is None or self._turn(head) < self._turn(sequence)):
+                sequence = self._let_in(head, now_s, budget)
+                admitting = sequence is not None
+                if sequence is None:
+                    continue
+                prefilling = [one for one in prefilling if one.state is State.RUNNING]
+                if sequence.started_at_s is None:  # not when it comes back after preemption
+                    self._start(sequence, now_s)
+                    started.append(sequence)
+            elif sequence is not None:
+                prefilling.remove(sequence)
+            else:
+                break
+            budget.give(sequence, self.limits.step_tokens)
+            if budget.given.get(sequence) == sequence.n_pending:
+                self._charge_prompt(sequence, sequence.n_prompt)
+        return budget, started
 
-    def _next_fits(self) -> bool:
-        """Whether the head of the queue can run now. Nobody overtakes it: so nobody starves.
+    def _turn(self, sequence: Sequence) -> tuple[float, int]:
+        """The least goes first: whose tenant was served least, then who has least to compute."""
+        return self.waiting.tenant(sequence).served, sequence.n_pending
+
+    def _let_in(self, head: Sequence, now_s: float, budget: StepBudget) -> Sequence | None:
+        """Give a place and blocks to the head of the queue, or else to one whose tenant has none.
 
         A block is left for each running sequence, or the newcomer would be preempted at once.
         """
-        if not self.waiting or len(self.running) >= self.limits.max_running:
-            return False
-        return self._blocks_lacking(self.waiting[0]) + len(self.running) <= self.pool.n_free
+        for sequence in (head, self.waiting.head(now_s, without_place=True)):
+            if sequence is None:
+                continue
+            cached = self.memory.cached_blocks(sequence)
+            n_blocks = self.memory.n_blocks_of(sequence)
+            victims = who_gives_way(
+                self.running,
+                sequence,
+                limits=self.limits,
+                n_tenants=self.waiting.n_tenants,
+                n_blocks=n_blocks,
+                n_lacking=n_blocks - len(cached),
+                pool=self.pool,
+                n_free=self.pool.n_free - self.pool.n_free_in(cached),
+            )
+            if victims is None:
+                continue
+            for victim in victims:
+                self._preempt(victim)
+                budget.take_back(victim)
+            self.waiting.take(sequence)
+            self.running.append(sequence)
+            sequence.state = State.RUNNING
+            self.memory.hold(sequence, cached)
+            return sequence
+        return None
 
-    def _blocks_lacking(self, sequence: Sequence) -> int:
-        n_wanted = -(-len(sequence.token_ids) // self.limits.block_size)
-        return n_wanted - len(sequence.block_ids)
+    def _start(self, sequence: Sequence, now_s: float) -> None:
+        sequence.started_at_s = now_s
+        sequence.cached_tokens = sequence.n_computed
+        self.cached_tokens += sequence.cached_tokens
+        self.queue_s += now_s - sequence.queued_at_s
 
-    def _give_back(self, sequence: Sequence) -> None:
-        self.pool.free(sequence.block_ids)
-        sequence.block_ids = []
+    def _make_room(self, sequence: Sequence) -> None:
+        """A block for its next token, taken from others if need be, or from itself.
 
-    def _retry_after_s(self, now_s: float) -> float:
-        """The mean time between the latest ends: when a place in the queue should be free."""
-        if not self._ends_s:
-            return RETRY_AFTER_MIN_S
-        interval_s = (now_s - self._ends_s[0]) / len(self._ends_s)
-        return min(max(interval_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+        Of who holds most memory the youngest goes; never the oldest of all.
+        """
+        while self.pool.n_free == 0:
+            oldest = min(self.running, key=_number)
+            n_held = {tenant: held.n_blocks for tenant, held in holdings_of(self.running).items()}
+            victim = max(
+                (one for one in self.running if one is not oldest),
+                key=lambda one: (n_held[one.request.tenant_id], one.number),
+            )
+            self._preempt(victim)
+            if victim is sequence:
+                return
+        self.memory.grow(sequence)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Back into the queue; its tokens stay known and are computed again, or found again."""
+        self.running.remove(sequence)
+        self.memory.give_back(sequence)
+        sequence.n_computed = 0
+        if not sequence.prompt_scored:
+            sequence.prompt_logprobs = []
+        sequence.state = State.WAITING
+        self.waiting.put_back(sequence)
+        self.preemptions += 1
+
+    def _draft(self, sequence: Sequence, n_left: int) -> list[int]:
+        """Guesses at its next tokens, within what is left of the step and of the memory."""
+        request = sequence.request
+        if len(self.running) > self.limits.draft_max_running or request.grammar is not None:
+            return []
+        n_max = min(
+            self.limits.draft_tokens,
+            request.max_output_tokens - sequence.n_output - 1,
+            n_left,
+            self.memory.n_unused(sequence) + self.memory.n_spare_tokens(len(self.running)),
+        )
+        draft = sequence.lookup.propose(sequence.token_ids, n_max)
+        self.memory.grow(sequence, len(draft))
+        self.draft_tokens += len(draft)
+        return draft
+
+    def _slice(self, sequence: Sequence, n_tokens: int, draft: list[int]) -> Slice:
+        start = sequence.n_computed
+        samples = n_tokens == sequence.n_pending
+        if samples and not sequence.charged:
+            self._charge_prompt(sequence, sequence.n_prompt)
+        return Slice(
+            sequence=sequence,
+            start=start,
+            token_ids=sequence.token_ids[start : start + n_tokens] + draft,
+            block_ids=sequence.block_ids,
+            samples=samples,
+            n_output=sequence.n_output,
+            n_draft=len(draft),
+        )
+
+    def _charge_prompt(self, sequence: Sequence, n_tokens: int) -> None:
+        """Count a prompt as served, without what was found in the cache; once.
+
+        When its last chunk is planned, or it ends: so a prompt in chunks keeps its turn.
+        """
+        if not sequence.charged:
+            sequence.charged = True
+            n_computed = max(0, min(n_tokens, sequence.n_prompt) - sequence.cached_tokens)
+            self.waiting.charge(sequence, INPUT_WEIGHT * n_computed)
+
+    def _count(self, one: Slice, n_new: int, now_s: float) -> None:
+        """What new tokens count for: the time of the first, the tenant's service."""
+        sequence = one.sequence
+        if sequence.first_token_at_s is None:
+            sequence.first_token_at_s = now_s
+        self.waiting.charge(sequence, OUTPUT_WEIGHT * n_new)
+        self.accepted_draft_tokens += sequence.n_computed - (one.end - one.n_draft)
 
 
-def _slice(sequence: Sequence, budget_tokens: int) -> Slice:
-    start = sequence.n_computed
-    token_ids = sequence.token_ids[start : start + budget_tokens]
-    return Slice(
-        sequence=sequence,
-        start=start,
-        token_ids=token_ids,
-        block_ids=sequence.block_ids,
-        samples=start + len(token_ids) == len(sequence.token_ids),
-        n_output=sequence.n_output,
-    )
+def _number(sequence: Sequence) -> int:
+    return sequence.number

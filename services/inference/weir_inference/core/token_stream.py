@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from weir_inference.core.engine import Delta, Event, Finished, Started
+from weir_inference.core.engine import Delta, Event, Finished, PromptScored, Started
+from weir_inference.core.token_logprob import TokenLogprob
 from weir_kit.errors import WeirError
 
 News = Event | WeirError
@@ -17,7 +18,9 @@ class TokenStream:
 
     def __init__(self) -> None:
         self._started: Started | None = None
+        self._scored: PromptScored | None = None
         self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
         self._end: Finished | WeirError | None = None
         self._changed = asyncio.Event()
 
@@ -27,8 +30,11 @@ class TokenStream:
             return
         if isinstance(news, Started):
             self._started = news
+        elif isinstance(news, PromptScored):
+            self._scored = news
         elif isinstance(news, Delta):
             self._token_ids.extend(news.token_ids)
+            self._logprobs.extend(news.logprobs)
         else:
             self._end = news
         self._changed.set()
@@ -41,10 +47,14 @@ class TokenStream:
             if self._started is not None:
                 started, self._started = self._started, None
                 yield started
+            if self._scored is not None:
+                scored, self._scored = self._scored, None
+                yield scored
             if self._token_ids:
-                token_ids, self._token_ids = self._token_ids, []
-                yield Delta(tuple(token_ids))
-            if self._end is None or self._token_ids:
+                delta = Delta(tuple(self._token_ids), tuple(self._logprobs))
+                self._token_ids, self._logprobs = [], []
+                yield delta
+            if self._end is None or self._token_ids or self._scored is not None:
                 continue  # more came while the caller took the last event
             if isinstance(self._end, WeirError):
                 raise self._end
