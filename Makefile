@@ -6,7 +6,7 @@ READY := .venv/.ready
 PACKAGES := $(addprefix libs/,contracts kit client cli) $(addprefix services/,gateway tokenizer inference policy billing)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check fmt protos
+.PHONY: help setup up demo test check fmt protos bench-engine
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,3 +46,8 @@ fmt: $(READY) ## format and mend what can be mended
 
 protos: $(READY) ## generate libs/contracts from protos/
 	$(BIN)/python libs/contracts/generate.py
+
+bench-engine: $(READY) ## the torch engine beside its peers (MODEL= PEERS= BATCHES= ROUNDS= ONLY= SCALE= ARGS=)
+	@PYTHONPATH=tests/performance$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m engine \
+		$(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS)) $(if $(BATCHES),--batches $(BATCHES)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE)) $(ARGS)
