@@ -1,18 +1,28 @@
 """The loop on its thread: responsive, asleep when idle, not to be killed by a bad step."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from weir_inference.core.engine import Delta, Event, Finished, ModelDescription, Started
+from weir_inference.core.engine import (
+    Delta,
+    Event,
+    Finished,
+    ModelDescription,
+    PromptScored,
+    Started,
+)
 from weir_inference.core.engine_loop import EngineLoop, SubmittedRequest
 from weir_inference.core.request import EndReason, Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.scheduler import Limits, Scheduler
-from weir_inference.core.step_plan import Slice, SliceResult, StepPlan
+from weir_inference.core.step_plan import Advance, Slice, SliceResult, StepPlan
 from weir_inference.core.token_logprob import TokenLogprob
 from weir_kit.clock import Clock, ManualClock, SystemClock
 from weir_kit.errors import AlreadyExists, DeadlineExceeded, Internal, Unavailable
@@ -94,14 +104,112 @@ async def test_a_request_starts_streams_and_finishes() -> None:
         assert (load.queued_requests, load.running_requests, load.kv_blocks_held) == (0, 0, 0)
 
 
-async def test_a_failing_step_ends_its_requests_and_the_loop_lives_on() -> None:
-    async with running(CountingRunner()) as engine:
+async def test_a_failing_step_ends_the_request_at_fault_and_no_other() -> None:
+    runner = CountingRunner()
+    runner.gate.clear()
+    async with running(runner) as engine:
+        first = engine.submit(request("first", n_output=6))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
         poisoned = engine.submit(request("bad", first=POISON))
+        good = engine.submit(request("good"))
+        runner.gate.set()
         with pytest.raises(Internal):
             await events_of(poisoned)
         assert poisoned.close().reason is EndReason.ERROR
+        assert tokens_of(await events_of(first)) == [50, 51, 52, 53, 54, 55]
+        assert tokens_of(await events_of(good)) == [50, 51, 52, 53]
         assert engine.load().kv_blocks_held == 0
-        assert tokens_of(await events_of(engine.submit(request("good")))) == [50, 51, 52, 53]
+        assert not engine.broken
+
+
+class ForgetfulRunner(CountingRunner):
+    def run(self, plan: StepPlan) -> list[SliceResult]:
+        return super().run(plan)[1:]
+
+
+async def test_a_runner_that_answers_too_little_fails_its_step_only() -> None:
+    async with running(ForgetfulRunner()) as engine:
+        with pytest.raises(Internal):
+            await events_of(engine.submit(request("a")))
+        assert not engine.broken
+
+
+class BrokenScheduler(Scheduler):
+    """Breaks down when it takes in a step, and then does nothing any more."""
+
+    broken = False
+
+    def commit(self, *_: object) -> list[Advance]:
+        self.broken = True
+        raise RuntimeError("a fault of the scheduler")
+
+    def end(self, *arguments: Any) -> None:
+        if self.broken:
+            raise RuntimeError("a fault of the scheduler")
+        super().end(*arguments)
+
+
+async def test_a_scheduler_that_breaks_down_ends_all_and_the_engine_says_so() -> None:
+    engine = EngineLoop(MODEL, BrokenScheduler(LIMITS, [2]), CountingRunner(), SystemClock())
+    generation = engine.submit(request("a"))
+    with pytest.raises(RuntimeError):
+        await asyncio.get_running_loop().run_in_executor(None, engine.run)
+    assert engine.broken
+    assert engine.stalled_s() == math.inf
+    with pytest.raises(Unavailable):
+        await events_of(generation)
+    assert generation.close().reason is EndReason.ERROR
+    with pytest.raises(Unavailable):
+        engine.submit(request("b"))
+
+
+async def test_a_step_under_way_tells_for_how_long() -> None:
+    runner, clock = CountingRunner(), ManualClock()
+    async with running(runner, clock) as engine:
+        assert engine.stalled_s() == 0
+        runner.gate.clear()
+        generation = engine.submit(request("a", n_output=1))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
+        clock.advance(7)
+        assert engine.stalled_s() == 7
+        runner.gate.set()
+        await events_of(generation)
+        while engine.stalled_s() > 0:  # the news may be here before the step is over
+            await asyncio.sleep(0)
+    assert engine.stalled_s() == 0
+
+
+async def test_outputs_of_one_request_are_told_apart_and_all_scores_told() -> None:
+    async with running(CountingRunner()) as engine:
+        outputs = [
+            engine.submit(replace(request("a", 2), output=i, top_logprobs=0, prompt_top_logprobs=0))
+            for i in range(2)
+        ]
+        for output in outputs:
+            events = await events_of(output)
+            assert isinstance(events[0], Started)
+            assert events[1] == PromptScored((TokenLogprob(0, -1.0),) * 2)
+            deltas = [event for event in events if isinstance(event, Delta)]
+            logprobs = [one for delta in deltas for one in delta.logprobs]
+            assert logprobs == [TokenLogprob(50, -0.5), TokenLogprob(51, -0.5)]
+
+
+async def test_the_load_tells_of_cache_hits_and_of_waiting_tokens() -> None:
+    runner = CountingRunner()
+    async with running(runner) as engine:
+        prompt = tuple(range(3, 12))
+        await events_of(engine.submit(replace(request("a"), prompt_token_ids=prompt)))
+        hit = engine.submit(replace(request("b"), prompt_token_ids=prompt))
+        events = await events_of(hit)
+        assert isinstance(events[0], Started)
+        assert events[0].cached_tokens == hit.close().cached_tokens == 8
+        assert engine.load().cached_tokens == 8
+        runner.gate.clear()
+        runner.inside.clear()
+        engine.submit(request("c"))
+        assert await asyncio.to_thread(runner.inside.wait, 10)
+        engine.submit(request("d"))
+        assert (engine.load().queued_requests, engine.load().queued_tokens) == (1, 3)
 
 
 async def test_closing_during_a_step_frees_the_blocks_at_once() -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from weir_inference.core.engine import Delta, Finished, Started
+from weir_inference.core.engine import Delta, Finished, PromptScored, Started
 from weir_inference.core.request import EndReason
+from weir_inference.core.token_logprob import TokenLogprob
 from weir_inference.core.token_stream import TokenStream
 from weir_kit.errors import Internal
 
@@ -48,3 +49,20 @@ async def test_a_waiting_caller_wakes_for_each_piece_of_news() -> None:
         assert not waiting.done()
         stream.put(Delta((token_id,)))
         assert await waiting == Delta((token_id,))
+
+
+async def test_scores_of_the_prompt_come_before_the_tokens_and_those_of_tokens_with_them() -> None:
+    stream = TokenStream()
+    scores = [TokenLogprob(token_id, -1.0) for token_id in range(3)]
+    for news in (
+        Delta((1,), (scores[1],)),
+        PromptScored((scores[0],)),
+        Delta((2,), (scores[2],)),
+        Finished(EndReason.STOP),
+    ):
+        stream.put(news)
+    assert [event async for event in stream.events()] == [
+        PromptScored((scores[0],)),
+        Delta((1, 2), (scores[1], scores[2])),
+        Finished(EndReason.STOP),
+    ]

@@ -21,16 +21,18 @@ def accept_tokens(one: Slice, result: SliceResult) -> EndReason | None:
             n_valid += 1
         sequence.lookup.learn(len(sequence.token_ids) + n_valid, n_drafted, n_valid - 1)
     reason = None
+    known, n_max = sequence.token_ids, sequence.n_prompt + sequence.request.max_output_tokens
+    n_before = len(known)
     for token_id in chosen[:n_valid]:
         if token_id in sequence.stop_token_ids:
             reason = EndReason.STOP
             break
-        sequence.token_ids.append(token_id)
-        if sequence.n_output == sequence.request.max_output_tokens:
+        known.append(token_id)
+        if len(known) == n_max:
             reason = EndReason.LENGTH
             break
     # Of wrong guesses, keys and values were computed too: the next step writes over them.
-    sequence.n_computed = min(one.end - n_drafted + n_valid - 1, len(sequence.token_ids))
+    sequence.n_computed = min(n_before + n_valid - 1, len(known))
     return reason
 
 

@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
 
 from weir_inference.core.engine import (
     Delta,
@@ -25,7 +24,7 @@ from weir_inference.core.engine import (
 )
 from weir_inference.core.request import Ending, EndReason, Request
 from weir_inference.core.scheduler import Scheduler
-from weir_inference.core.sequence import Sequence
+from weir_inference.core.sequence import Sequence, State
 from weir_inference.core.step_plan import Advance, SliceResult, StepPlan
 from weir_inference.core.token_stream import News, TokenStream
 from weir_kit.clock import Clock
@@ -110,7 +109,7 @@ class EngineLoop:
             now_s, deadline_s = self._clock.monotonic_s(), sequence.request.deadline_s
             late = deadline_s is not None and deadline_s - DEADLINE_SLACK_S <= now_s
             reason = EndReason.DEADLINE if late else EndReason.CANCELLED
-            self._scheduler.end(sequence, reason, now_s)
+            self._end(sequence, reason, now_s)
             if self._owner_of(sequence) is not None:
                 del self._live[_key(sequence.request)]
             return sequence.ending()
@@ -171,6 +170,13 @@ class EngineLoop:
             self._tell(*((a.sequence, news) for a in advances for news in _news_of(a)))
             self._step_began_s = None
 
+    def _end(self, sequence: Sequence, reason: EndReason, now_s: float) -> None:
+        """End a sequence; one of a broken scheduler without asking it, so that callers hear."""
+        if not self._broken:
+            self._scheduler.end(sequence, reason, now_s)
+        elif sequence.state is not State.ENDED:
+            sequence.end(reason, now_s)
+
     def _tell(self, *news: tuple[Sequence, News]) -> None:
         """Hand news to the event loop's thread, which puts it into the callers' streams."""
         addressed = [
@@ -197,8 +203,7 @@ class EngineLoop:
             now_s = self._clock.monotonic_s()
             left = [generation.sequence for generation in self._live.values()]
             for sequence in left:
-                with suppress(Exception):  # of a scheduler that broke down; its callers shall hear
-                    self._scheduler.end(sequence, EndReason.ERROR, now_s)
+                self._end(sequence, EndReason.ERROR, now_s)
             self._tell(*((s, Unavailable("the engine stopped")) for s in left))
 
 

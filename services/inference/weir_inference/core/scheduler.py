@@ -177,9 +177,7 @@ class Scheduler:
         if sequence.state is State.ENDED:
             return
         running = sequence.state is State.RUNNING
-        sequence.state = State.ENDED
-        sequence.reason = reason
-        sequence.ended_at_s = now_s
+        sequence.end(reason, now_s)
         self._retry_after.ended(now_s)
         if running:
             self.running.remove(sequence)
@@ -198,13 +196,9 @@ class Scheduler:
 
     def _share_out(self, now_s: float) -> tuple[StepBudget, list[Sequence]]:
         """Who gets how many tokens of the step, and who starts with it."""
-        budget = StepBudget(self.limits.step_tokens)
-        prefilling = []
-        for one in self.running:
-            if one.n_pending == 1:
-                budget.give(one, 1)
-            else:
-                prefilling.append(one)
+        decoding = [one for one in self.running if one.n_pending == 1]
+        budget = StepBudget(self.limits.step_tokens, decoding)
+        prefilling = [one for one in self.running if one.n_pending > 1]
         if prefilling:  # the oldest moves on, whoever's turn it is
             budget.give(min(self.running, key=_number), self.limits.block_size)
         started: list[Sequence] = []
@@ -318,8 +312,8 @@ class Scheduler:
         return draft
 
     def _slice(self, sequence: Sequence, n_tokens: int, draft: list[int]) -> Slice:
-        start = sequence.n_computed
-        samples = n_tokens == sequence.n_pending
+        start, n_known = sequence.n_computed, len(sequence.token_ids)
+        samples = start + n_tokens == n_known
         if samples and not sequence.charged:
             self._charge_prompt(sequence, sequence.n_prompt)
         return Slice(
@@ -328,7 +322,7 @@ class Scheduler:
             token_ids=sequence.token_ids[start : start + n_tokens] + draft,
             block_ids=sequence.block_ids,
             samples=samples,
-            n_output=sequence.n_output,
+            n_output=n_known - sequence.n_prompt,
             n_draft=len(draft),
         )
 

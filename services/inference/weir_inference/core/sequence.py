@@ -64,6 +64,12 @@ class Sequence:
         """Known tokens whose KV is not computed yet; at least 1 until the sequence ends."""
         return len(self.token_ids) - self.n_computed
 
+    def end(self, reason: EndReason, now_s: float) -> None:
+        """Nothing happens to it any more."""
+        self.state = State.ENDED
+        self.reason = reason
+        self.ended_at_s = now_s
+
     def ending(self) -> Ending:
         """The account of an ended sequence."""
         assert self.reason is not None

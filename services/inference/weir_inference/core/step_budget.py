@@ -4,11 +4,12 @@ from weir_inference.core.sequence import Sequence
 
 
 class StepBudget:
-    """How many tokens of whom a step computes; the sum never passes `n_tokens`."""
+    """How many tokens of whom a step computes, at most `n_tokens`; one of each that decodes."""
 
-    def __init__(self, n_tokens: int) -> None:
-        self.n_left = n_tokens
-        self.given: dict[Sequence, int] = {}
+    def __init__(self, n_tokens: int, decoding: list[Sequence]) -> None:
+        assert len(decoding) <= n_tokens
+        self.n_left = n_tokens - len(decoding)
+        self.given = dict.fromkeys(decoding, 1)
 
     def give(self, sequence: Sequence, n_max: int) -> None:
         """Compute up to `n_max` of its tokens: as many as it has pending and as are left."""
