@@ -9,37 +9,46 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from weir_inference.adapters.engines.torch.checkpoint import BadCheckpoint, load_model
-from weir_inference.adapters.engines.torch.model import LlamaModel
+from weir_inference.adapters.engines.torch.backend import TorchBackend
+from weir_inference.adapters.engines.torch.checkpoint import (
+    BadCheckpoint,
+    load_weights,
+    n_parameters,
+)
 from weir_inference.adapters.engines.torch.model_config import ModelConfig, UnsupportedModel
+from weir_inference.adapters.engines.torch.weights import DecoderWeights
 
 SaveModel = Callable[..., tuple[Path, Any]]
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlamaModel:
-    return load_model(folder, ModelConfig.load(folder), dtype, torch.device("cpu"))
+def load(folder: Path) -> DecoderWeights:
+    config = ModelConfig.load(folder)
+    backend = TorchBackend(config, torch.float32, torch.device("cpu"), "none")
+    return load_weights(folder, config, backend)
 
 
 def test_sharded_weights_load_as_the_index_says(save_model: SaveModel) -> None:
     folder, theirs = save_model("qwen2", max_shard_size="60KB")
     assert len(list(folder.glob("*.safetensors"))) > 1
-    ours = dict(load(folder).named_parameters())
-    for name, parameter in theirs.named_parameters():
-        assert torch.equal(ours[name], parameter)
+    ours = load(folder)
+    for layer, their in zip(ours.layers, theirs.model.layers, strict=True):
+        attention = their.self_attn
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        assert torch.equal(layer.qkv.dense(), torch.cat([one.weight for one in projections]))
+        assert layer.qkv.bias is not None
+        assert torch.equal(layer.qkv.bias, torch.cat([one.bias for one in projections]))
+        assert torch.equal(layer.down.dense(), their.mlp.down_proj.weight)
 
 
 def test_tied_embeddings_are_held_once(save_model: SaveModel) -> None:
-    folder, _ = save_model("llama, tied")
+    folder, theirs = save_model("llama, tied")
     assert "lm_head.weight" not in load_file(folder / WEIGHTS)
-    model = load(folder)
-    assert model.lm_head.weight is model.model.embed_tokens.weight
-
-
-def test_weights_take_the_number_format_asked_for(save_model: SaveModel) -> None:
-    folder, _ = save_model("llama")
-    assert {p.dtype for p in load(folder, torch.bfloat16).parameters()} == {torch.bfloat16}
+    weights = load(folder)
+    assert weights.lm_head is weights.embedding
+    n_theirs = sum(parameter.numel() for parameter in theirs.parameters())
+    assert n_parameters(ModelConfig.load(folder)) == n_theirs
 
 
 def test_missing_and_unexpected_tensors_are_named(save_model: SaveModel) -> None:

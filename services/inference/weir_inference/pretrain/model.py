@@ -1,5 +1,7 @@
 """A decoder to train: parameters under the names of the Hugging Face checkpoints."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -103,11 +105,16 @@ class LlamaModel(nn.Module):
         hidden = decode(weights, ops, x, attend, self.config.rms_norm_eps)
         return ops.linear(hidden, weights.lm_head)
 
+    def _layers(self) -> Iterator[Layer]:
+        for layer in self.model.layers:
+            assert isinstance(layer, Layer)
+            yield layer
+
     def weights(self) -> DecoderWeights:
         """What the forward pass takes; gradients flow through."""
         return DecoderWeights(
             embedding=DenseMatrix(self.model.embed_tokens.weight),
-            layers=tuple(layer.weights() for layer in self.model.layers),
+            layers=tuple(layer.weights() for layer in self._layers()),
             norm=self.model.norm.weight,
             lm_head=DenseMatrix(self.lm_head.weight),
         )

@@ -1,6 +1,6 @@
 """How a decoder is computed: by the native kernels, or by torch on any device."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -42,7 +42,9 @@ class Backend(Protocol):
         """Memory of one KV block over all layers."""
         ...
 
-    def matrix(self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False) -> Matrix:
+    def matrix(
+        self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False
+    ) -> Matrix:
         """Parts with the same input as one matrix, taken in one by one."""
         ...
 
@@ -82,20 +84,25 @@ class TorchBackend:
         """See `Backend`."""
         return block_bytes(self._config, self._dtype)
 
-    def matrix(self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False) -> Matrix:
+    def matrix(
+        self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False
+    ) -> Matrix:
         """See `Backend`."""
         del heights, gated
         weights, biases = zip(*parts, strict=True)
-        dense = fused(self._all(weights), self._all(biases))
+        dense = fused(
+            [self._placed(weight) for weight in weights],
+            [None if bias is None else self._placed(bias) for bias in biases],
+        )
         return quantized(dense, self._quantize) if self._quantize != "none" else dense
 
     def plain(self, weight: Tensor) -> Matrix:
         """See `Backend`."""
-        return DenseMatrix(weight.to(self.device, self._dtype))
+        return DenseMatrix(self._placed(weight))
 
     def vector(self, tensor: Tensor) -> Tensor:
         """See `Backend`."""
-        return tensor.to(self.device, self._dtype)
+        return self._placed(tensor)
 
     def open_cache(self, n_blocks: int, rope: Rope) -> None:
         """See `Backend`."""
@@ -107,5 +114,5 @@ class TorchBackend:
         rope = self._rope.at(positions, self._dtype)
         return PagedAttention(self._config, self._cache, self.ops, rope, slices)
 
-    def _all(self, tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
-        return [None if one is None else one.to(self.device, self._dtype) for one in tensors]
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self._dtype)

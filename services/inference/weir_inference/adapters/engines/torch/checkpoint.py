@@ -34,7 +34,8 @@ def load_weights(folder: Path, config: ModelConfig, backend: Backend) -> Decoder
 
     def tensor(name: str) -> Tensor:
         with safe_open(files[name], framework="pt") as opened:
-            return opened.get_tensor(name)
+            read: Tensor = opened.get_tensor(name)
+        return read
 
     def parts(*prefixes: str) -> Iterator[Part]:
         for prefix in prefixes:

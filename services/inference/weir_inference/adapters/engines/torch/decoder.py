@@ -101,7 +101,12 @@ def rotated_heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values by head, normed and rotated: [tokens, heads, head_dim] each."""
     heads = qkv.view(qkv.shape[0], -1, config.head_dim)
-    q, k, v = heads.split((config.n_heads, config.n_kv_heads, config.n_kv_heads), dim=1)
+    first_value = config.n_heads + config.n_kv_heads
+    q, k, v = (
+        heads[:, : config.n_heads],
+        heads[:, config.n_heads : first_value],
+        heads[:, first_value:],
+    )
     if layer.q_norm is not None and layer.k_norm is not None:
         q = ops.norm(q, layer.q_norm, config.rms_norm_eps)
         k = ops.norm(k, layer.k_norm, config.rms_norm_eps)

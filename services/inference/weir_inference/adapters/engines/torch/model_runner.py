@@ -42,7 +42,8 @@ class ModelRunner:
     def run(self, plan: StepPlan) -> list[SliceResult]:
         """Compute a step; a result for each slice, in order."""
         hidden = self.hidden_states(plan.slices)
-        rows, first = [], 0
+        rows: list[int] = []
+        first = 0
         for one in plan.slices:
             first += len(one.token_ids)
             rows.extend(range(first - one.n_sampled, first))

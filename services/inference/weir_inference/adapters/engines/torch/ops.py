@@ -35,10 +35,6 @@ class Ops(Protocol):
         """An addend of nothing to a product of `x`: [tokens, n_columns]."""
         ...
 
-    def argmax(self, logits: Tensor) -> Tensor:
-        """The likeliest token of each row, the first of equal ones: [rows] int64."""
-        ...
-
 
 class TorchOps:
     """`Ops` by torch: the reference, and what runs where there are no kernels."""
@@ -66,7 +62,3 @@ class TorchOps:
     def zeros(self, x: Tensor, n_columns: int) -> Tensor:
         """See `Ops`."""
         return x.new_zeros(len(x), n_columns)
-
-    def argmax(self, logits: Tensor) -> Tensor:
-        """See `Ops`."""
-        return logits.argmax(dim=-1)

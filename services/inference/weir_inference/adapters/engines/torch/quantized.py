@@ -71,6 +71,7 @@ def quantized(matrix: DenseMatrix, kind: str) -> QuantizedMatrix:
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
     scales = (largest / -8).bfloat16().float()
     numbers = (groups / torch.where(scales == 0, torch.inf, scales)).round().clamp(-8, 7) + 8
-    even, odd = numbers.to(torch.uint8).unflatten(-1, (-1, 2)).unbind(-1)
+    numbers = numbers.to(torch.uint8)
+    even, odd = numbers[..., 0::2], numbers[..., 1::2]
     packed = even | odd << 4
     return QuantizedMatrix(packed, scales.to(matrix.weight.dtype), n_in, 4, matrix.bias)

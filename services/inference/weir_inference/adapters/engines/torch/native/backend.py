@@ -100,8 +100,14 @@ class NativeBackend:
     def attention(self, slices: Sequence[Slice], positions: Tensor) -> "NativeAttention":
         """See `Backend`."""
         return NativeAttention(
-            self._config, self._shape, self._rope, self._cache, self._layer_bytes, self.ops,
-            slices, positions,
+            self._config,
+            self._shape,
+            self._rope,
+            self._cache,
+            self._layer_bytes,
+            self.ops,
+            slices,
+            positions,
         )
 
 
@@ -127,7 +133,10 @@ class NativeAttention:
         self._ops = ops
         self._positions = positions
         self._library = library()
-        spans, tables, slots, row = [], [], [], 0
+        spans: list[tuple[int, ...]] = []
+        tables: list[int] = []
+        slots: list[int] = []
+        row = 0
         for one in slices:
             begin = self._first_block(one.start)
             spans.append((row, len(one.token_ids), one.start, len(tables), begin * PANEL))

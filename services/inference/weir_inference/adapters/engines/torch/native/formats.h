@@ -1,8 +1,9 @@
 // How weights lie in memory: panels of 16 output columns, inputs one after the other.
 //
 // A panel is read from front to back while its 16 columns accumulate, so decoding streams memory.
-// Each format gives `bytes(k)`: a panel's size for k inputs; `each(panel, from, to, f)`: calls
-// f(input, columns) with the 16 columns' weights as vectors, inputs ascending; `encode` one panel.
+// Each format gives `bytes(k)`: a panel's size for k inputs; `each<AHEAD>(panel, from, to, f)`: calls
+// f(input, columns) with the 16 columns' weights as vectors, inputs ascending, and prefetches what
+// lies AHEAD bytes on where that was measured to pay; `encode`: writes one panel.
 #pragma once
 
 #include <algorithm>
@@ -18,13 +19,20 @@ struct Columns {
   Vec part[VECS];
 };
 
+// Asks for memory that is read soon; the hardware alone guesses well only where nothing but reading
+// is to be done, which is at one row.
+template <int AHEAD>
+inline void prefetch(const void* now) {
+  if constexpr (AHEAD > 0) _mm_prefetch(static_cast<const char*>(now) + AHEAD, _MM_HINT_T0);
+}
+
 // [k][16] fp32.
 struct F32 {
   static constexpr int STEP = 2;  // inputs decoded in one go
 
   static std::size_t bytes(int k) { return sizeof(float) * PANEL * k; }
 
-  template <class F>
+  template <int AHEAD = 0, class F>
   static inline __attribute__((always_inline)) void each(const char* panel, int from, int to, F f) {
     const float* p = reinterpret_cast<const float*>(panel);
     for (int k = from; k < to; ++k) {
@@ -47,11 +55,12 @@ struct BF16 {
 
   static std::size_t bytes(int k) { return sizeof(bf16) * PANEL * k; }
 
-  template <class F>
+  template <int AHEAD = 0, class F>
   static inline __attribute__((always_inline)) void each(const char* panel, int from, int to, F f) {
     const bf16* p = reinterpret_cast<const bf16*>(panel);
     for (int k = from; k < to; k += 2) {
       Columns even, odd;
+      prefetch<AHEAD>(p + k * PANEL);
       for (int v = 0; v < VECS; ++v) even.part[v] = even_bf16(p + k * PANEL + v * 2 * LANES);
       f(k, even);
       for (int v = 0; v < VECS; ++v) odd.part[v] = odd_bf16(p + k * PANEL + v * 2 * LANES);
@@ -73,7 +82,7 @@ struct Int8 {
 
   static std::size_t bytes(int k) { return static_cast<std::size_t>(PANEL) * k; }
 
-  template <class F>
+  template <int AHEAD = 0, class F>
   static inline __attribute__((always_inline)) void each(const char* panel, int from, int to, F f) {
     const std::int8_t* p = reinterpret_cast<const std::int8_t*>(panel);
     for (int k = from; k < to; ++k) {
@@ -109,7 +118,7 @@ struct Int4 {
     return static_cast<std::size_t>(GROUP_BYTES) * ((k + GROUP - 1) / GROUP);
   }
 
-  template <class F>
+  template <int AHEAD = 0, class F>
   static inline __attribute__((always_inline)) void each(const char* panel, int from, int to, F f) {
     for (int group = from / GROUP; group * GROUP < to; ++group) {
       const char* p = panel + static_cast<std::size_t>(group) * GROUP_BYTES;

@@ -125,22 +125,6 @@ void weir_rms_norm(const float* x, const float* weight, float eps, int rows, int
   });
 }
 
-// The token with the largest logit in each row; of equal ones the first. NaN counts as smallest.
-void weir_argmax(const float* logits, std::int64_t ld, int rows, int n, std::int64_t* out) {
-  auto job = [&](int r) {
-    const float* x = logits + r * ld;
-    Vec most = spread(-INFINITY);
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) most = max(load(x + i), most);
-    float best = largest(most);
-    for (; i < n; ++i) best = x[i] > best ? x[i] : best;
-    i = 0;
-    while (i < n - 1 && x[i] != best) ++i;
-    out[r] = i;
-  };
-  team->run(rows, job);
-}
-
 // Splits qkv rows [q heads | k heads | v heads] into rotated queries (in place) and the cache.
 // positions, slots: [rows]; cosines, sines: [positions][head_dim / 2]; norms: [head_dim] or null.
 void weir_store_kv(const Attention* shape, float* qkv, int rows, const std::int64_t* positions,

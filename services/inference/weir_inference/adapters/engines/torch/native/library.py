@@ -55,7 +55,6 @@ SIGNATURES = {
         [POINTER(MatrixView), c_void_p, c_int64, c_int, c_void_p, c_int64, c_void_p, c_int64],
     ),
     "weir_rms_norm": (None, [c_void_p, c_void_p, c_float, c_int, c_int, c_void_p]),
-    "weir_argmax": (None, [c_void_p, c_int64, c_int, c_int, c_void_p]),
     "weir_store_kv": (
         None,
         [POINTER(AttentionShape), c_void_p, c_int, *[c_void_p] * 6, c_float, c_void_p],
@@ -97,5 +96,7 @@ def instruction_set() -> str | None:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return None
-    flags = next((set(line.split()) for line in text.splitlines() if line.startswith("flags")), set())
+    flags = next(
+        (set(line.split()) for line in text.splitlines() if line.startswith("flags")), set()
+    )
     return next((name for name, needs in NEEDS.items() if needs <= flags), None)

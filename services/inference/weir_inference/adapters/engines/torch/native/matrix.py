@@ -14,7 +14,10 @@ ALIGNMENT = 64
 
 
 class NativeMatrix:
-    """A `Matrix` as panels of 16 output columns (native/formats.h); outputs beyond `n_out` are 0."""
+    """A `Matrix` as panels of 16 output columns (native/formats.h).
+
+    The last columns of a part that does not fill its panels are zero.
+    """
 
     def __init__(
         self, format_name: str, n_in: int, heights: Sequence[int], *, gated: bool = False

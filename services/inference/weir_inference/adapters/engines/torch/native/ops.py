@@ -26,9 +26,7 @@ class NativeOps:
         """See `Ops`. weight: [n] fp32."""
         rows, n = x.shape
         out = self.buffer("normed", rows, n)
-        self._library.weir_rms_norm(
-            x.data_ptr(), weight.data_ptr(), eps, rows, n, out.data_ptr()
-        )
+        self._library.weir_rms_norm(x.data_ptr(), weight.data_ptr(), eps, rows, n, out.data_ptr())
         return out
 
     def linear(self, x: Tensor, matrix: Matrix, addend: Tensor | None = None) -> Tensor:
@@ -49,15 +47,6 @@ class NativeOps:
     def zeros(self, x: Tensor, n_columns: int) -> Tensor:
         """See `Ops`."""
         return self.buffer("addend", len(x), n_columns).zero_()
-
-    def argmax(self, logits: Tensor) -> Tensor:
-        """See `Ops`."""
-        rows, n = logits.shape
-        out = torch.empty(rows, dtype=torch.int64)
-        self._library.weir_argmax(
-            logits.data_ptr(), logits.stride(0), rows, n, out.data_ptr()
-        )
-        return out
 
     def buffer(self, name: str, rows: int, width: int) -> Tensor:
         """[rows, width] fp32, the same memory at each call with this name and width."""

@@ -24,6 +24,7 @@ constexpr int panels_for(int rows) {
 template <class Format, int ROWS, int PANELS>
 inline void tile(const float* a, std::ptrdiff_t lda, const char* panels, std::size_t panel_bytes,
                  int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
+  constexpr int AHEAD = ROWS > 1 ? 4096 : 0;
   Vec sum[ROWS][PANELS][VECS];
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; ++r)
@@ -34,7 +35,7 @@ inline void tile(const float* a, std::ptrdiff_t lda, const char* panels, std::si
         sum[r][p][v] =
             accumulate ? load(sums + r * ld_sums + p * PANEL + v * LANES) : zero();
   if constexpr (PANELS == 1) {
-    Format::each(panels, from, to, [&](int k, const Columns& w) __attribute__((always_inline)) {
+    Format::template each<AHEAD>(panels, from, to, [&](int k, const Columns& w) __attribute__((always_inline)) {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         const Vec x = spread(a[r * lda + k]);
@@ -47,7 +48,7 @@ inline void tile(const float* a, std::ptrdiff_t lda, const char* panels, std::si
     for (int k0 = from; k0 < to; k0 += STEP) {
 #pragma GCC unroll 4
       for (int p = 0; p < PANELS; ++p)
-        Format::each(panels + p * panel_bytes, k0, std::min(to, k0 + STEP),
+        Format::template each<AHEAD>(panels + p * panel_bytes, k0, std::min(to, k0 + STEP),
                      [&](int k, const Columns& w) __attribute__((always_inline)) {
 #pragma GCC unroll 16
                        for (int r = 0; r < ROWS; ++r) {

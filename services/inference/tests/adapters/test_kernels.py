@@ -1,0 +1,107 @@
+"""The native kernels against plain torch: every weight format, any shape, any cut of the rows."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from weir_inference.adapters.engines.torch.native.library import lacking
+from weir_inference.adapters.engines.torch.native.matrix import PANEL, NativeMatrix
+from weir_inference.adapters.engines.torch.native.ops import NativeOps
+from weir_inference.adapters.engines.torch.quantized import quantized
+from weir_inference.adapters.engines.torch.weights import DenseMatrix
+
+pytestmark = pytest.mark.skipif(lacking() is not None, reason=str(lacking()))
+
+FORMATS = ["fp32", "bf16", "int8", "int4"]
+some_sizes = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+)
+
+
+def held(kind: str, weight: Tensor) -> Tensor:
+    """What of a weight a format keeps: [n_out, n_in] fp32."""
+    if kind in ("int8", "int4"):
+        return quantized(DenseMatrix(weight), kind).dense()
+    return weight.bfloat16().float() if kind == "bf16" else weight
+
+
+def random(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@some_sizes
+@given(
+    rows=st.integers(1, 300),
+    n_in=st.integers(1, 200).map(lambda half: 2 * half),
+    heights=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    last=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+def test_a_product_equals_torchs(
+    kind: str, rows: int, n_in: int, heights: list[int], last: int, seed: int
+) -> None:
+    parts = [*(PANEL * height for height in heights), last]
+    weights = [random(seed + i, height, n_in) for i, height in enumerate(parts)]
+    matrix = NativeMatrix(kind, n_in, parts)
+    bias = random(seed + 50, last)
+    for i, weight in enumerate(weights):
+        matrix.encode(i, weight, bias if i == len(parts) - 1 else None)
+    kept = torch.cat([held(kind, weight) for weight in weights])
+    assert torch.allclose(matrix.dense(), kept, rtol=1e-6, atol=1e-7)
+    x, addend = random(seed + 60, rows, n_in), random(seed + 70, rows, matrix.n_columns)
+    wanted = x @ kept.T + addend[:, : len(kept)]
+    wanted[:, -last:] += bias
+    product = NativeOps().linear(x, matrix, addend.clone())
+    assert torch.allclose(product, wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@some_sizes
+@given(
+    rows=st.integers(1, 40),
+    n_in=st.integers(1, 60).map(lambda half: 2 * half),
+    height=st.integers(1, 80),
+    seed=st.integers(0, 99),
+)
+def test_a_gated_product_equals_torchs(
+    kind: str, rows: int, n_in: int, height: int, seed: int
+) -> None:
+    gate, up, x = random(seed, height, n_in), random(seed + 1, height, n_in), random(2, rows, n_in)
+    matrix = NativeMatrix(kind, n_in, (height, height), gated=True)
+    matrix.encode(0, gate)
+    matrix.encode(1, up)
+    wanted = torch.nn.functional.silu(x @ held(kind, gate).T) * (x @ held(kind, up).T)
+    gated = NativeOps().gated(x, matrix)
+    assert torch.allclose(gated[:, :height], wanted, rtol=1e-4, atol=1e-3)
+    assert not gated[:, height:].any(), "columns that fill the last panel are zero"
+    assert torch.allclose(matrix.dense(), torch.cat([held(kind, gate), held(kind, up)]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_row_is_the_same_to_the_bit_whatever_runs_beside_it(kind: str) -> None:
+    weight, x = random(1, 160, 600), random(2, 300, 600)
+    matrix = NativeMatrix(kind, 600, (160,))
+    matrix.encode(0, weight)
+    ops = NativeOps()
+    together = ops.linear(x, matrix).clone()
+    for rows in (1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 32, 241):
+        assert torch.equal(ops.linear(x[:rows].contiguous(), matrix), together[:rows])
+
+
+@some_sizes
+@given(rows=st.integers(1, 40), n=st.integers(1, 300), seed=st.integers(0, 99))
+def test_a_norm_equals_its_formula(rows: int, n: int, seed: int) -> None:
+    x, weight = random(seed, rows, n) * 30, random(seed + 1, n)
+    wanted = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight
+    assert torch.allclose(NativeOps().norm(x, weight, 1e-5), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_rows_of_a_matrix_are_its_weights() -> None:
+    weight = random(1, 70, 48)
+    matrix = NativeMatrix("bf16", 48, (70,))
+    matrix.encode(0, weight.bfloat16())
+    ids = torch.tensor([69, 0, 16, 15, 69])
+    assert torch.equal(NativeOps().embed(matrix, ids), weight.bfloat16().float()[ids])
