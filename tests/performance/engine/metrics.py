@@ -98,7 +98,7 @@ def save(metrics: list[Metric], sitting: Sitting, file: Path) -> list[dict[str, 
 
 def _entry(metric: Metric, sitting: Sitting) -> dict[str, object]:
     rounded = {
-        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        name: float(f"{value:.5g}") if isinstance(value, float) else value
         for name, value in asdict(metric).items()
     }
     return rounded | asdict(sitting)

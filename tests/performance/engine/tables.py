@@ -68,7 +68,7 @@ def _others_table(entries: list[Entry]) -> Iterator[str]:
     yield "\n| metric | value | beside | ratio | note |"
     yield "|---|---|---|---|---|"
     for one in entries:
-        ratio = "" if one["ratio"] is None else f"{one['ratio']:.3g}"
+        ratio = "" if one["ratio"] is None else f"{one['ratio']:.4g}"
         beside = "" if one["peer_value"] is None else _number(one["peer_value"])
         value = f"{_number(one['value'])} {one['unit']}"
         yield f"| `{one['metric']}` | {value} | {beside} | {ratio} | {one['note']} |"
@@ -110,5 +110,5 @@ def _pair(one: Entry | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, without exponents."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Four digits that count, without exponents."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 
 from engine.contender import REPLY
+from engine.disturbance import Disturbance
 from engine.metrics import Metric
 from engine.paths import PERFORMANCE
 
@@ -29,6 +30,7 @@ def run(name: str, options: Namespace) -> list[Metric]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OMP_NUM_THREADS": str(options.threads),
     }
+    disturbance = Disturbance([os.getpid()])  # an ended child counts as its parent
     try:
         done = subprocess.run(
             [sys.executable, "-m", "engine.scenarios", *arguments],
@@ -44,4 +46,5 @@ def run(name: str, options: Namespace) -> list[Metric]:
     if done.returncode or not replies:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ScenarioFailed(f"{last[:300]} (status {done.returncode})")
+    print(f"  others on {disturbance.cores():.1f} cores", flush=True)
     return [Metric(**fields) for fields in json.loads(replies[-1].removeprefix(REPLY))]

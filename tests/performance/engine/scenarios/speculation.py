@@ -8,9 +8,9 @@ from tokenizers import Tokenizer
 from engine.metrics import Metric
 from engine.paths import WEIR_TALES
 from engine.weir import ask, open_engine, request
+from weir_inference.adapters.engines.torch.torch_engine import TorchSettings
 from weir_inference.core.engine_loop import EngineLoop
 
-N_DRAFT = 8
 N_OUTPUT = 192
 N_ROUNDS = 7
 SENTENCE = "The little dog ran to the gate, and the cat ran after him, and the hen after the cat. "
@@ -26,7 +26,7 @@ async def measure(options: Namespace) -> list[Metric]:
     Decoding is greedy, so that both must say the same.
     """
     tokenizer = Tokenizer.from_file(str(WEIR_TALES / "tokenizer.json"))
-    n_draft = options.wishes.get("draft_tokens") or N_DRAFT
+    n_draft = options.wishes.get("draft_tokens") or TorchSettings().draft_tokens
     n_rounds = max(3, round(N_ROUNDS * options.scale))
     metrics = []
     async with (

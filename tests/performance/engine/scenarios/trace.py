@@ -44,18 +44,25 @@ async def measure(options: Namespace) -> list[Metric]:
     arrivals = read_trace(max(20, round(N_REQUESTS * options.scale)))
     metrics: list[Metric] = []
     async with open_engine(model_folder(name), **options.wishes) as engine:
-        prompts = prompts_of(arrivals, engine.model.vocab_size)
-        await ask(engine, request(prompts[0], 8))  # the warm-up
-        capacity_s = await burst_rate(engine, arrivals, prompts)
+        chance = random.Random(7)
+
+        def prompt(one: Arrival) -> list[int]:
+            """Tokens drawn anew, so that no replay finds an earlier one's prompts in the cache."""
+            return [chance.randrange(3, engine.model.vocab_size) for _ in range(one.n_prompt)]
+
+        await ask(engine, request(prompt(arrivals[0]), 8))  # the warm-up
+        burst = [(one, prompt(one)) for one in arrivals[: 2 * N_AT_ONCE]]
+        capacity_s = await burst_rate(engine, burst)
         for load in LOADS:
             rate_s = load * capacity_s
-            replayed = arrivals[: max(20, round(rate_s * REPLAY_MAX_S))]
-            stretch = len(replayed) / replayed[-1].at_s / rate_s
+            n_replayed = max(20, round(rate_s * REPLAY_MAX_S))
+            replayed = [(one, prompt(one)) for one in arrivals[:n_replayed]]
+            stretch = len(replayed) / replayed[-1][0].at_s / rate_s
             start_s = time.perf_counter()
             answers = await asyncio.gather(
                 *(
-                    arrive(engine, one, prompt, start_s + stretch * one.at_s)
-                    for one, prompt in zip(replayed, prompts, strict=False)
+                    arrive(engine, one, tokens, start_s + stretch * one.at_s)
+                    for one, tokens in replayed
                 )
             )
             wall_s = time.perf_counter() - start_s
@@ -98,23 +105,17 @@ async def arrive(engine: EngineLoop, one: Arrival, prompt: list[int], at_s: floa
         return None
 
 
-async def burst_rate(
-    engine: EngineLoop, arrivals: list[Arrival], prompts: list[list[int]]
-) -> float:
-    """Requests a second with 32 always under way, over twice as many requests."""
-    todo = iter(list(zip(arrivals, prompts, strict=True))[: 2 * N_AT_ONCE])
-    n_done = 0
+async def burst_rate(engine: EngineLoop, burst: list[tuple[Arrival, list[int]]]) -> float:
+    """Requests a second with 32 always under way."""
+    todo = iter(burst)
 
     async def client() -> None:
-        nonlocal n_done
         for one, prompt in todo:
-            # Reversed, so that the replay does not find these prompts' prefixes in the cache.
-            await ask(engine, request(prompt[::-1], one.n_output))
-            n_done += 1
+            await ask(engine, request(prompt, one.n_output))
 
     start_s = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(N_AT_ONCE)))
-    return n_done / (time.perf_counter() - start_s)
+    return len(burst) / (time.perf_counter() - start_s)
 
 
 def read_trace(n_requests: int) -> list[Arrival]:
@@ -131,12 +132,6 @@ def read_trace(n_requests: int) -> list[Arrival]:
         )
         for row, at in zip(rows, times, strict=True)
     ]
-
-
-def prompts_of(arrivals: list[Arrival], vocab_size: int) -> list[list[int]]:
-    """Random tokens, as many as the trace says: none shares a prefix with another."""
-    chance = random.Random(7)
-    return [[chance.randrange(3, vocab_size) for _ in range(one.n_prompt)] for one in arrivals]
 
 
 def p99(values: list[float]) -> float:
