@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+KERNELS := $(wildcard services/inference/weir_inference/adapters/engines/torch/native/*.h services/inference/weir_inference/adapters/engines/torch/native/*.cpp)
 PACKAGES := $(addprefix libs/,contracts kit client cli) $(addprefix services/,gateway tokenizer inference policy billing)
 
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help: ## list the targets
 setup: $(READY) ## install everything into .venv
 
 # hatchling goes first, so that nine editable packages need no build environment each.
-$(READY): constraints.txt pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
+$(READY): constraints.txt pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES)) $(KERNELS)
 	@echo "Setting up .venv (a minute or three the first time) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt pip hatchling editables

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psutil
 import typer
@@ -26,11 +26,16 @@ ModelOption = Annotated[
         metavar="PATH_OR_HUB_ID", help="The model to serve. Unset: the one that comes along."
     ),
 ]
+QuantizeOption = Annotated[
+    Literal["none", "int8", "int4"] | None,
+    typer.Option(help="Hold the weights in fewer bits, from when they are loaded."),
+]
 
 
 def up(
     processes: Processes = False,
     model: ModelOption = None,
+    quantize: QuantizeOption = None,
     http_port: Annotated[
         int, typer.Option(min=0, max=65535, help="The OpenAI API's port. 0: any free.")
     ] = 8080,
@@ -40,7 +45,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start everything, say how to call it, and serve until Ctrl-C."""
-    options = Options(processes, model, http_port, grpc_port)
+    options = Options(processes, model, quantize, http_port, grpc_port)
     asyncio.run(_serve(options, as_json))
 
 

@@ -13,10 +13,14 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True)
 class Model:
-    """The name that requests give, and a folder or a Hugging Face hub id."""
+    """The name that requests give, a folder or a Hugging Face hub id, and how weights are held.
+
+    `quantize` is as in WEIR_INFERENCE_QUANTIZE; None leaves that to the environment.
+    """
 
     name: str
     source: str
+    quantize: str | None = None
 
     @property
     def setting(self) -> str:

@@ -98,6 +98,7 @@ def _environment(home: Home, layout: Layout, model: Model) -> dict[str, str]:
         "WEIR_REDIS_URL": redis.url(home),
         "WEIR_HTTP_LISTEN": f"{HOST}:{layout.http_port}",
         "WEIR_MODELS": model.setting,
+        **({"WEIR_INFERENCE_QUANTIZE": model.quantize} if model.quantize else {}),
         "PYTHONUNBUFFERED": "1",
     }
 

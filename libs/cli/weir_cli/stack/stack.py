@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -32,6 +32,7 @@ class Options:
 
     processes: bool = False
     model: str | None = None
+    quantize: str | None = None
     http_port: int = 8080
     grpc_port: int = 9090
 
@@ -42,7 +43,7 @@ async def running_stack(home: Home, options: Options, progress: Progress) -> Asy
 
     Raises `Failure` if it cannot start, or (by ending the body) if a program crashes in a loop.
     """
-    model = model_of(options.model)
+    model = replace(model_of(options.model), quantize=options.quantize)
     home.make()
     with home.lock():
         for name in state.end_leftovers(home):

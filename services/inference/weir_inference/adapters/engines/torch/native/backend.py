@@ -1,5 +1,6 @@
 """`Backend` by the kernels."""
 
+import ctypes
 import math
 from collections.abc import Iterator, Sequence
 
@@ -126,12 +127,12 @@ class NativeAttention:
         positions: Tensor,
     ) -> None:
         self._config = config
-        self._shape = shape
-        self._rope = rope
+        self._shape = ctypes.addressof(shape)
+        self._angles = (rope.cos.data_ptr(), rope.sin.data_ptr())
         self._cache_at = cache.ctypes.data
         self._layer_bytes = layer_bytes
         self._ops = ops
-        self._positions = positions
+        self._positions = positions.data_ptr()
         self._library = library()
         spans: list[tuple[int, ...]] = []
         tables: list[int] = []
@@ -146,23 +147,30 @@ class NativeAttention:
                 for position in range(one.start, one.end)
             )
             row += len(one.token_ids)
-        self._spans = torch.tensor(spans, dtype=torch.int32)
-        self._tables = torch.tensor(tables, dtype=torch.int32)
-        self._slots = torch.tensor(slots, dtype=torch.int64)
+        self._n_spans = len(spans)
+        # Addresses are passed on; what lies there is held here.
+        self._held = (
+            shape,
+            rope,
+            positions,
+            torch.tensor(spans, dtype=torch.int32),
+            torch.tensor(tables, dtype=torch.int32),
+            torch.tensor(slots, dtype=torch.int64),
+        )
+        self._spans, self._tables, self._slots = (one.data_ptr() for one in self._held[3:])
 
     def __call__(self, layer: int, qkv: Tensor, weights: LayerWeights) -> Tensor:
         """See `Attend`."""
-        rows = len(qkv)
+        rows, at = qkv.shape[0], qkv.data_ptr()
         out = self._ops.buffer("mixed", rows, self._config.width_q)
         cache = self._cache_at + layer * self._layer_bytes
         self._library.weir_store_kv(
             self._shape,
-            qkv.data_ptr(),
+            at,
             rows,
-            self._positions.data_ptr(),
-            self._slots.data_ptr(),
-            self._rope.cos.data_ptr(),
-            self._rope.sin.data_ptr(),
+            self._positions,
+            self._slots,
+            *self._angles,
             None if weights.q_norm is None else weights.q_norm.data_ptr(),
             None if weights.k_norm is None else weights.k_norm.data_ptr(),
             self._config.rms_norm_eps,
@@ -170,10 +178,10 @@ class NativeAttention:
         )
         self._library.weir_attend(
             self._shape,
-            qkv.data_ptr(),
-            self._spans.data_ptr(),
-            len(self._spans),
-            self._tables.data_ptr(),
+            at,
+            self._spans,
+            self._n_spans,
+            self._tables,
             cache,
             out.data_ptr(),
         )

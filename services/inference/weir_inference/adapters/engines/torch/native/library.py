@@ -1,7 +1,7 @@
 """The compiled kernels: which library suits this CPU, and its functions for ctypes."""
 
 import ctypes
-from ctypes import POINTER, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import c_float, c_int, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -49,19 +49,19 @@ SIGNATURES = {
         None,
         [c_int, c_void_p, c_int, c_int, c_int, c_int, c_int, c_void_p, c_void_p],
     ),
-    "weir_rows": (None, [POINTER(MatrixView), c_void_p, c_int, c_void_p]),
+    "weir_rows": (None, [c_void_p, c_void_p, c_int, c_void_p]),
     "weir_linear": (
         None,
-        [POINTER(MatrixView), c_void_p, c_int64, c_int, c_void_p, c_int64, c_void_p, c_int64],
+        [c_void_p, c_void_p, c_int64, c_int, c_void_p, c_int64, c_void_p, c_int64],
     ),
     "weir_rms_norm": (None, [c_void_p, c_void_p, c_float, c_int, c_int, c_void_p]),
     "weir_store_kv": (
         None,
-        [POINTER(AttentionShape), c_void_p, c_int, *[c_void_p] * 6, c_float, c_void_p],
+        [c_void_p, c_void_p, c_int, *[c_void_p] * 6, c_float, c_void_p],
     ),
     "weir_attend": (
         None,
-        [POINTER(AttentionShape), c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
+        [c_void_p, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
     ),
 }
 

@@ -1,5 +1,6 @@
 """Weights in panels: encoded once at load, the only copy."""
 
+import ctypes
 import mmap
 from collections.abc import Sequence
 
@@ -49,11 +50,8 @@ class NativeMatrix:
             None if self._scales is None else self._scales.data_ptr(),
             None,
         )
-
-    @property
-    def n_out(self) -> int:
-        """See `Matrix`."""
-        return sum(self.heights)
+        self.address = ctypes.addressof(self.view)
+        self.n_out = sum(heights)
 
     @property
     def n_bytes(self) -> int:
@@ -97,7 +95,7 @@ class NativeMatrix:
         """See `Matrix`: fp32."""
         columns = self.columns()[ids] if self.gated else ids
         out = torch.empty(len(ids), self.n_in)
-        library().weir_rows(self.view, columns.data_ptr(), len(ids), out.data_ptr())
+        library().weir_rows(self.address, columns.data_ptr(), len(ids), out.data_ptr())
         return out
 
     def dense(self) -> Tensor:

@@ -13,13 +13,14 @@ class NativeOps:
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[str, int], Tensor] = {}
+        self._views: dict[tuple[str, int], Tensor] = {}  # the latest: most steps are alike
         self._library = library()
 
     def embed(self, table: Matrix, ids: Tensor) -> Tensor:
         """See `Ops`."""
         assert isinstance(table, NativeMatrix)
         out = self.buffer("embedded", len(ids), table.n_in)
-        self._library.weir_rows(table.view, ids.data_ptr(), len(ids), out.data_ptr())
+        self._library.weir_rows(table.address, ids.data_ptr(), len(ids), out.data_ptr())
         return out
 
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -50,21 +51,26 @@ class NativeOps:
 
     def buffer(self, name: str, rows: int, width: int) -> Tensor:
         """[rows, width] fp32, the same memory at each call with this name and width."""
-        held = self._buffers.get((name, width))
-        if held is None or len(held) < rows:
-            held = self._buffers[name, width] = torch.empty(rows, width)
-        return held[:rows]
+        key = (name, width)
+        view = self._views.get(key)
+        if view is None or view.shape[0] != rows:
+            held = self._buffers.get(key)
+            if held is None or held.shape[0] < rows:
+                held = self._buffers[key] = torch.empty(rows, width)
+            view = self._views[key] = held[:rows]
+        return view
 
     def _multiply(
         self, x: Tensor, matrix: NativeMatrix, addend: Tensor | None, out: Tensor
     ) -> None:
+        rows, ldx = x.shape
         self._library.weir_linear(
-            matrix.view,
+            matrix.address,
             x.data_ptr(),
-            x.stride(0),
-            x.shape[0],
+            ldx,
+            rows,
             None if addend is None else addend.data_ptr(),
-            0 if addend is None else addend.stride(0),
+            matrix.n_columns,
             out.data_ptr(),
-            out.stride(0),
+            out.shape[1],
         )
