@@ -27,8 +27,8 @@ async def measure(options: Namespace) -> list[Metric]:
     """`cancels/kv_blocks_left` at the end, `cancels/rss_growth_mb` since the first 500.
 
     The KV cache is so small that the first 500 have touched all of it: pages touched for the first
-    time are no leak. (At the default of 256 MB they came to 169 MB after the first 500.) The note tells
-    how far the requests had come.
+    time are no leak. (At the default of 256 MB they came to 169 MB after the first 500.) The note
+    tells how far the requests had come.
     """
     chance = random.Random(6)
     name = options.model or "llama-15m"
