@@ -36,6 +36,7 @@ def test_an_image_differs_from_the_others_only_where_it_must(root: Path, service
         "gateway": ["EXPOSE 8080 50051"],
         "tokenizer": ["COPY services/inference/models /models"],
         "inference": [
+            "RUN apt-get update && apt-get install -y --no-install-recommends g++",
             "ARG TORCH_INDEX_URL=",
             "RUN --mount=type=cache,target=/root/.cache/pip",
             "COPY services/inference/models /models",

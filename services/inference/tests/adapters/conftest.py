@@ -1,12 +1,18 @@
 """Small random models, written by transformers as it writes every model."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
+
+from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.peft_folder import read_peft_folder
 
 SHAPE = {
     "vocab_size": 97,
@@ -32,6 +38,9 @@ LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
 
 Saved = tuple[Path, Any]
 SaveModel = Callable[..., Saved]
+
+# Of a layer: all that an adapter can change.
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 # name → (transformers' class name, what differs from SHAPE)
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -70,3 +79,63 @@ def save_model(tmp_path: Path) -> SaveModel:
 def any_model(request: pytest.FixtureRequest, save_model: SaveModel) -> Saved:
     """Each of the models in turn."""
     return save_model(request.param)
+
+
+@pytest.fixture
+def save_adapter(tmp_path: Path) -> Callable[..., Path]:
+    """`save_adapter(model, 1, ["q_proj"], r=8)` → a random LoRA adapter as PEFT writes it."""
+
+    def save(model: Any, seed: int, targets: Sequence[str] = LINEARS, **fields: Any) -> Path:
+        usual = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "bias": "none",
+            "init_lora_weights": True,
+            "inference_mode": True,
+            "lora_dropout": 0.05,
+            "megatron_core": "megatron.core",
+            "modules_to_save": None,
+            "use_dora": False,
+            "use_rslora": False,
+            "r": 4,
+            "lora_alpha": 6,
+            "target_modules": list(targets),
+        }
+        raw = usual | fields
+        folder = tmp_path / f"adapter-{seed}"
+        folder.mkdir(exist_ok=True)
+        (folder / "adapter_config.json").write_text(json.dumps(raw))
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for name, linear in model.named_modules():
+            if name.endswith(tuple(targets)):
+                rank = raw.get("rank_pattern", {}).get(name.rsplit(".", 1)[1], raw["r"])
+                prefix = f"base_model.model.{name}.lora"
+                a = torch.randn(rank, linear.in_features, generator=generator)
+                b = torch.randn(linear.out_features, rank, generator=generator)
+                tensors[f"{prefix}_A.weight"], tensors[f"{prefix}_B.weight"] = a * 0.1, b * 0.1
+        save_file(tensors, folder / "adapter_model.safetensors")
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def merged() -> Callable[[Any, Path | None], AbstractContextManager[None]]:
+    """`with merged(model, adapter_folder):` the adapter is part of the model's weights."""
+
+    @contextmanager
+    def merge(model: Any, folder: Path | None) -> Iterator[None]:
+        config = ModelConfig.from_dict(model.config.to_dict())
+        pairs = {} if folder is None else read_peft_folder(folder, config)
+        linears = {name: model.get_submodule(name) for name in pairs}
+        before = {name: linear.weight.detach().clone() for name, linear in linears.items()}
+        with torch.no_grad():
+            for name, pair in pairs.items():
+                linears[name].weight += pair.b @ pair.a
+        yield
+        with torch.no_grad():
+            for name, weight in before.items():
+                linears[name].weight.copy_(weight)
+
+    return merge

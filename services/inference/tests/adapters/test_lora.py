@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
@@ -25,57 +24,6 @@ from weir_kit.errors import AlreadyExists, InvalidArgument, ModelNotFound, Queue
 TOLERANCE = 1e-4
 N_TOKENS = 26
 CUTS = (0, 11, 12, 20, 25, 26)  # chunks of a prompt, and single tokens between
-ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-Linears = Mapping[str, torch.nn.Linear]
-
-
-def linears_of(model: Any) -> Linears:
-    return {name: m for name, m in model.named_modules() if name.endswith("_proj")}
-
-
-def write_adapter(
-    folder: Path, linears: Linears, seed: int, targets: Sequence[str] = ALL, **fields: Any
-) -> Path:
-    """A random adapter as PEFT writes it."""
-    usual = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": "somewhere/base",
-        "bias": "none",
-        "init_lora_weights": True,
-        "inference_mode": True,
-        "lora_dropout": 0.05,
-        "modules_to_save": None,
-        "use_dora": False,
-        "use_rslora": False,
-        "r": 4,
-        "lora_alpha": 6,
-        "target_modules": list(targets),
-    }
-    raw = usual | fields
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps(raw))
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for name, linear in linears.items():
-        if not name.endswith(tuple(targets)):
-            continue
-        rank = raw.get("rank_pattern", {}).get(name.rsplit(".", 1)[1], raw["r"])
-        for letter, shape in (
-            ("A", (rank, linear.in_features)),
-            ("B", (linear.out_features, rank)),
-        ):
-            tensor = torch.randn(shape, generator=generator) * 0.1
-            tensors[f"base_model.model.{name}.lora_{letter}.weight"] = tensor
-    save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
-
-
-@torch.inference_mode()
-def merge(linears: Linears, folder: Path, config: ModelConfig, sign: float = 1.0) -> None:
-    for name, pair in read_peft_folder(folder, config).items():
-        linears[name].weight += sign * (pair.b @ pair.a)
 
 
 @pytest.fixture(params=["native", "torch"])
@@ -119,51 +67,46 @@ def logits_of(runner: ModelRunner, sequences: Sequence[TokenSequence]) -> list[T
 
 @pytest.mark.parametrize("name", ["llama, biases", "qwen3", "mistral, sliding window"])
 def test_a_batch_of_adapters_computes_what_each_merged_model_does(
-    name: str, kernels: str, save_model: Any, tmp_path: Path
+    name: str, kernels: str, save_model: Any, save_adapter: Any, merged: Any
 ) -> None:
     folder, theirs = save_model(name)
-    linears, runner = linears_of(theirs), runner_of(folder, kernels)
+    runner = runner_of(folder, kernels)
     adapters = {
-        "all": write_adapter(tmp_path / "a", linears, 1),
-        "some": write_adapter(
-            tmp_path / "b", linears, 2, ["v_proj", "up_proj"], r=3, use_rslora=True
-        ),
-        "ranked": write_adapter(
-            tmp_path / "c", linears, 3, ["q_proj", "gate_proj"],
+        None: None,
+        "all": save_adapter(theirs, 1),
+        "some": save_adapter(theirs, 2, ["v_proj", "up_proj"], r=3, use_rslora=True),
+        "ranked": save_adapter(
+            theirs, 3, ["q_proj", "gate_proj"],
             rank_pattern={"q_proj": 7}, alpha_pattern={"q_proj": 2.5},
         ),
     }  # fmt: skip
     for adapter, source in adapters.items():
-        runner.adapters.load(adapter, read_peft_folder(source, runner.config))
+        if source is not None:
+            runner.adapters.load(adapter, read_peft_folder(source, runner.config))
     wishes = ["all", None, "some", "all", "ranked", None]
     sequences = [sequence_of(n, adapter) for n, adapter in enumerate(wishes)]
     mixed = logits_of(runner, sequences)
     for sequence, logits in zip(sequences, mixed, strict=True):
-        adapter = sequence.request.adapter
-        if adapter is not None:
-            merge(linears, adapters[adapter], runner.config)
-        with torch.inference_mode():
+        with merged(theirs, adapters[sequence.request.adapter]), torch.inference_mode():
             wanted = theirs(torch.tensor([sequence.request.prompt_token_ids])).logits[0]
         (alone,) = logits_of(runner, [sequence])
-        if adapter is not None:
-            merge(linears, adapters[adapter], runner.config, sign=-1.0)
         assert (logits - wanted).abs().max().item() <= TOLERANCE
         assert (alone - wanted).abs().max().item() <= TOLERANCE
 
 
-def test_the_scale_is_alpha_over_r_or_over_its_root(save_model: Any, tmp_path: Path) -> None:
+def test_the_scale_is_alpha_over_r_or_over_its_root(save_model: Any, save_adapter: Any) -> None:
     folder, theirs = save_model("llama")
-    config, linears = ModelConfig.load(folder), linears_of(theirs)
-    plain = read_peft_folder(write_adapter(tmp_path / "plain", linears, 1), config)
-    rooted = read_peft_folder(write_adapter(tmp_path / "rs", linears, 1, use_rslora=True), config)
+    config = ModelConfig.load(folder)
+    plain = read_peft_folder(save_adapter(theirs, 1), config)
+    rooted = read_peft_folder(save_adapter(theirs, 1, use_rslora=True), config)
     for module, pair in plain.items():
         assert torch.allclose(pair.b * 2, rooted[module].b)  # alpha 6, r 4: 6 / 4 against 6 / 2
 
 
-def test_loading_and_unloading_changes_the_next_step(save_model: Any, tmp_path: Path) -> None:
+def test_loading_and_unloading_changes_the_next_step(save_model: Any, save_adapter: Any) -> None:
     folder, theirs = save_model("llama")
     runner = runner_of(folder, "torch")
-    pairs = read_peft_folder(write_adapter(tmp_path / "a", linears_of(theirs), 1), runner.config)
+    pairs = read_peft_folder(save_adapter(theirs, 1), runner.config)
     plain, tuned = sequence_of(0, None), sequence_of(0, "a")
     (before,) = logits_of(runner, [plain])
     loaded = runner.adapters.load("a", pairs)
@@ -180,11 +123,11 @@ def test_loading_and_unloading_changes_the_next_step(save_model: Any, tmp_path: 
         runner.adapters.get("a")
 
 
-def test_there_are_only_so_many_adapters(save_model: Any, tmp_path: Path) -> None:
+def test_there_are_only_so_many_adapters(save_model: Any, save_adapter: Any) -> None:
     folder, theirs = save_model("llama")
     config = ModelConfig.load(folder)
     runner = load_runner(folder, config, TorchSettings(kv_mb=4, adapters_max=1))[0]
-    pairs = read_peft_folder(write_adapter(tmp_path / "a", linears_of(theirs), 1), config)
+    pairs = read_peft_folder(save_adapter(theirs, 1), config)
     runner.adapters.load("a", pairs)
     with pytest.raises(QueueFull):
         runner.adapters.load("b", pairs)
@@ -209,10 +152,10 @@ def test_there_are_only_so_many_adapters(save_model: Any, tmp_path: Path) -> Non
     ],
 )
 def test_what_is_not_run_faithfully_is_refused_by_name(
-    fields: dict[str, Any], told: str, save_model: Any, tmp_path: Path
+    fields: dict[str, Any], told: str, save_model: Any, save_adapter: Any
 ) -> None:
     folder, theirs = save_model("llama")
-    source = write_adapter(tmp_path / "a", linears_of(theirs), 1)
+    source = save_adapter(theirs, 1)
     raw = json.loads((source / "adapter_config.json").read_text()) | fields
     (source / "adapter_config.json").write_text(json.dumps(raw))
     with pytest.raises(InvalidArgument, match=told) as refused:
@@ -220,11 +163,11 @@ def test_what_is_not_run_faithfully_is_refused_by_name(
     assert refused.value.field == "source"
 
 
-def test_weights_that_do_not_fit_are_refused_by_name(save_model: Any, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_by_name(save_model: Any, save_adapter: Any) -> None:
     folder, theirs = save_model("llama")
-    config, linears = ModelConfig.load(folder), linears_of(theirs)
+    config = ModelConfig.load(folder)
     wider = dataclasses.replace(config, intermediate_size=96)
-    source = write_adapter(tmp_path / "a", linears, 1)
+    source = save_adapter(theirs, 1)
     with pytest.raises(
         InvalidArgument, match=r"gate_proj\.lora_B\.weight is \[80, 4\], not \[96, 4\]"
     ):
@@ -244,8 +187,8 @@ def test_weights_that_do_not_fit_are_refused_by_name(save_model: Any, tmp_path: 
         read_peft_folder(source, config)
 
 
-def test_weights_that_are_not_finite_are_refused(save_model: Any, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_refused(save_model: Any, save_adapter: Any) -> None:
     folder, theirs = save_model("llama")
-    source = write_adapter(tmp_path / "a", linears_of(theirs), 1, lora_alpha=float("inf"))
+    source = save_adapter(theirs, 1, lora_alpha=float("inf"))
     with pytest.raises(InvalidArgument, match="finite"):
         read_peft_folder(source, ModelConfig.load(folder))

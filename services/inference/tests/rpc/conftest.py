@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from weir_contracts.inference.v1 import inference_pb2 as pb
 from weir_contracts.inference.v1.inference_pb2_grpc import (
+    ExplanationServiceStub,
     InferenceServiceStub,
     ModelRepositoryServiceStub,
 )
@@ -61,6 +62,7 @@ class Bench:
 
     inference: InferenceServiceStub
     models: ModelRepositoryServiceStub
+    explanations: ExplanationServiceStub
     signer: AdmissionSigner
     redis_url: str
 
@@ -150,6 +152,7 @@ def open_bench(tiny_model: Path, redis_url: str, tmp_path: Path) -> OpenBench:
             yield Bench(
                 InferenceServiceStub(channel),
                 ModelRepositoryServiceStub(channel),
+                ExplanationServiceStub(channel),
                 AdmissionSigner(private_pem),
                 redis_url,
             )

@@ -114,6 +114,11 @@ class EngineLoop:
                 del self._live[_key(sequence.request)]
             return sequence.ending()
 
+    def forget_adapters(self) -> None:
+        """Let no request find what earlier ones computed with an adapter."""
+        with self._changed:
+            self._scheduler.forget_adapters()
+
     def stop(self) -> None:
         """Make `run` return after the step under way; live requests fail with `Unavailable`."""
         with self._changed:

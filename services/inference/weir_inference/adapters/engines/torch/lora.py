@@ -23,6 +23,7 @@ PARTS = {
     "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
     "down": ("mlp.down_proj",),
 }
+RANK_MULTIPLE = 16  # whole panels of the native kernels: products lie without gaps
 RETRY_S = 60.0
 
 
@@ -136,11 +137,11 @@ class LoraAdapters:
         return LoraAdapter(deltas, n_parameters)
 
     def _delta(self, matrix: Matrix, part: str, pairs: Sequence[LowRank | None]) -> Delta:
-        """Pairs of a fused matrix's linear layers as two matrices; the rank is made even."""
+        """Pairs of a fused matrix's linear layers as two matrices, filled up with zeros."""
         present = [pair for pair in pairs if pair is not None]
-        rank = sum(len(pair.a) for pair in present)
-        down = torch.zeros(rank + rank % 2, present[0].a.shape[1])
-        up = torch.zeros(matrix.n_out, rank + rank % 2)
+        rank = -(-sum(len(pair.a) for pair in present) // RANK_MULTIPLE) * RANK_MULTIPLE
+        down = torch.zeros(rank, present[0].a.shape[1])
+        up = torch.zeros(matrix.n_out, rank)
         row = first = 0
         for pair, height in zip(pairs, self._heights[part], strict=True):
             if pair is not None:

@@ -64,14 +64,20 @@ def quantized(matrix: DenseMatrix, kind: str) -> QuantizedMatrix:
     weight = matrix.weight.float()
     n_out, n_in = weight.shape
     if kind == "int8":
-        scales = (weight.abs().amax(-1) / 127).view(n_out, 1, 1)
-        numbers = (weight.unsqueeze(1) / scales.clamp_min(1e-30)).round().to(torch.int8)
+        largest = weight.abs().amax(-1).view(n_out, 1, 1)
+        scales = largest / 127
+        numbers = (weight.unsqueeze(1) * _inverse(largest, 127.0)).round().to(torch.int8)
         return QuantizedMatrix(numbers, scales.to(matrix.weight.dtype), n_in, 8, matrix.bias)
     groups = F.pad(weight, (0, -n_in % GROUP)).view(n_out, -1, GROUP)
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
     scales = (largest / -8).bfloat16().float()
-    numbers = (groups / torch.where(scales == 0, torch.inf, scales)).round().clamp(-8, 7) + 8
+    numbers = (groups * _inverse(scales, 1.0)).round().clamp(-8, 7) + 8
     numbers = numbers.to(torch.uint8)
     even, odd = numbers[..., 0::2], numbers[..., 1::2]
     packed = even | odd << 4
     return QuantizedMatrix(packed, scales.to(matrix.weight.dtype), n_in, 4, matrix.bias)
+
+
+def _inverse(x: Tensor, share: float) -> Tensor:
+    """share / x, and 0 where x is: the kernels multiply by it, too, so that ties fall alike."""
+    return torch.where(x == 0, 0.0, share / x)

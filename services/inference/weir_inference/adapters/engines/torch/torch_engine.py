@@ -14,6 +14,7 @@ from weir_inference.adapters.engines.torch.backend import Backend, TorchBackend
 from weir_inference.adapters.engines.torch.checkpoint import load_weights, n_parameters
 from weir_inference.adapters.engines.torch.decoder import Rope
 from weir_inference.adapters.engines.torch.engine import TorchEngine
+from weir_inference.adapters.engines.torch.explain import Explainer
 from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
@@ -102,11 +103,13 @@ async def open_torch_engine(
             runner.backend.name,
             limits.n_blocks,
         )
+        explainer = Explainer(runner)
         try:
-            yield TorchEngine(engine, GrammarCompiler(folder))
+            yield TorchEngine(engine, runner, GrammarCompiler(folder), explainer, clock)
         finally:
             engine.stop()
             await turning
+            await asyncio.to_thread(explainer.close)
 
 
 def load_runner(
