@@ -80,4 +80,5 @@ def quantized(matrix: DenseMatrix, kind: str) -> QuantizedMatrix:
 
 def _inverse(x: Tensor, share: float) -> Tensor:
     """share / x, and 0 where x is: the kernels multiply by it, too, so that ties fall alike."""
-    return torch.where(x == 0, 0.0, share / x)
+    # Not `share / x`, which torch computes as share · (1 / x): rounded twice.
+    return torch.where(x == 0, 0.0, torch.full_like(x, share) / x)
