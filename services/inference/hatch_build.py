@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 NATIVE = Path(__file__).parent / "weir_inference/adapters/engines/torch/native"
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"]
 FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma"],
+    "avx512": AVX512,
+    "avx512bf16": [*AVX512, "-mavx512bf16"],
 }
 
 
@@ -23,12 +25,15 @@ def compile_kernels() -> None:
     if compiler is None or platform.machine() != "x86_64" or sys.platform != "linux":
         print("the native kernels are not compiled: they need g++ on x86-64 Linux")
         return
-    for name, flags in FLAGS.items():
-        command = [
-            *(compiler, "-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", *flags),
-            *("-o", str(NATIVE / f"kernels-{name}.so"), str(NATIVE / "kernels.cpp")),
-        ]
-        subprocess.run(command, check=True)  # noqa: S603
+    command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"]
+    compilations = [
+        subprocess.Popen(  # noqa: S603
+            [*command, *flags, "-o", NATIVE / f"kernels-{name}.so", NATIVE / "kernels.cpp"]
+        )
+        for name, flags in FLAGS.items()
+    ]
+    if any([compilation.wait() for compilation in compilations]):
+        sys.exit("the native kernels do not compile")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""The native kernels against plain torch: every weight format, any shape, any cut of the rows."""
+"""The native kernels against plain torch: every weight format, any shape, any cut of the rows.
+
+Every library that this CPU can run is tested, not only the one that it would choose.
+"""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -6,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weir_inference.adapters.engines.torch.native.library import lacking
+from weir_inference.adapters.engines.torch.native import library as kernels
+from weir_inference.adapters.engines.torch.native.library import cpu_flags, lacking, library
 from weir_inference.adapters.engines.torch.native.matrix import PANEL, NativeMatrix
 from weir_inference.adapters.engines.torch.native.ops import NativeOps
 from weir_inference.adapters.engines.torch.quantized import quantized
@@ -15,9 +21,26 @@ from weir_inference.adapters.engines.torch.weights import DenseMatrix
 pytestmark = pytest.mark.skipif(lacking() is not None, reason=str(lacking()))
 
 FORMATS = ["fp32", "bf16", "int8", "int4"]
+SETS = [name for name, needs in kernels.NEEDS.items() if needs <= cpu_flags()]
 some_sizes = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.differing_executors,
+        HealthCheck.function_scoped_fixture,  # the same library for all examples
+    ],
 )
+
+
+@pytest.fixture(autouse=True, params=SETS)
+def instruction_set(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The one library that may be chosen."""
+    monkeypatch.setattr(kernels, "NEEDS", {request.param: kernels.NEEDS[request.param]})
+    library.cache_clear()
+    yield request.param
+    library.cache_clear()
 
 
 def held(kind: str, weight: Tensor) -> Tensor:
@@ -29,6 +52,12 @@ def held(kind: str, weight: Tensor) -> Tensor:
 
 def random(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def activations(kind: str, seed: int, *shape: int) -> Tensor:
+    """What a kernel may round to bf16 before it multiplies is of bf16 already."""
+    drawn = random(seed, *shape)
+    return drawn if kind == "fp32" else drawn.bfloat16().float()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -51,7 +80,7 @@ def test_a_product_equals_torchs(
         matrix.encode(i, weight, bias if i == len(parts) - 1 else None)
     kept = torch.cat([held(kind, weight) for weight in weights])
     assert torch.allclose(matrix.dense(), kept, rtol=1e-6, atol=1e-7)
-    x, addend = random(seed + 60, rows, n_in), random(seed + 70, rows, matrix.n_columns)
+    x, addend = activations(kind, seed + 60, rows, n_in), random(seed, rows, matrix.n_columns)
     wanted = x @ kept.T + addend[:, : len(kept)]
     wanted[:, -last:] += bias
     product = NativeOps().linear(x, matrix, addend.clone())
@@ -69,7 +98,8 @@ def test_a_product_equals_torchs(
 def test_a_gated_product_equals_torchs(
     kind: str, rows: int, n_in: int, height: int, seed: int
 ) -> None:
-    gate, up, x = random(seed, height, n_in), random(seed + 1, height, n_in), random(2, rows, n_in)
+    gate, up = random(seed, height, n_in), random(seed + 1, height, n_in)
+    x = activations(kind, 2, rows, n_in)
     matrix = NativeMatrix(kind, n_in, (height, height), gated=True)
     matrix.encode(0, gate)
     matrix.encode(1, up)

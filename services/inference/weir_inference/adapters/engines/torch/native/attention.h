@@ -78,6 +78,24 @@ class AttentionJob {
   static constexpr int CHUNK_BLOCKS = 8;  // blocks whose scores are computed before their softmax
   static constexpr int CHUNK = CHUNK_BLOCKS * PANEL;
 
+  using Input = typename Format::Input;
+
+  // What a thread needs for one unit; it keeps the memory for the next.
+  struct Room {
+    std::vector<float> mixed, scores, most, total, query;
+    std::vector<Input> q, shares;
+
+    void fit(int rows, int head_dim, int wide) {
+      mixed.assign(static_cast<std::size_t>(rows) * wide, 0.0f);
+      scores.resize(static_cast<std::size_t>(rows) * CHUNK);
+      shares.resize(static_cast<std::size_t>(rows) * CHUNK);
+      q.resize(static_cast<std::size_t>(rows) * head_dim);
+      query.resize(head_dim);
+      most.assign(rows, -INFINITY);
+      total.assign(rows, 0.0f);
+    }
+  };
+
   struct Unit {
     int span, token, kv_head;
   };
@@ -87,51 +105,51 @@ class AttentionJob {
   void attend(const Span& span, int first, int n_tokens, int kv_head) const {
     const int d = shape_.head_dim, rows = n_tokens * group_;
     const int n_panels = shape_.value_panels(), wide = n_panels * PANEL;
-    static thread_local std::vector<float> memory;
-    memory.resize(static_cast<std::size_t>(rows) * (d + wide + CHUNK + 2));
-    float* q = memory.data();
-    float* mixed = q + rows * d;
-    float* scores = mixed + rows * wide;
-    float* most = scores + rows * CHUNK;
-    float* total = most + rows;
-    gather(span, first, n_tokens, kv_head, q);
-    std::fill(mixed, mixed + rows * wide, 0.0f);
-    std::fill(most, most + rows, -INFINITY);
-    std::fill(total, total + rows, 0.0f);
+    static thread_local Room room;
+    room.fit(rows, d, wide);
+    gather(span, first, n_tokens, kv_head, room);
     const int begin = visible_from(span.start + first), end = span.start + first + n_tokens;
     for (int chunk = begin / CHUNK * CHUNK; chunk < end; chunk += CHUNK) {
       const int from = std::max(chunk, begin / PANEL * PANEL), to = std::min(end, chunk + CHUNK);
       const int n_blocks = (to - from + PANEL - 1) / PANEL;
       for (int b = 0; b < n_blocks; ++b)
-        tiles<Format>(q, d, rows, keys(span, from + b * PANEL, kv_head), 0, 1, 0, d, false,
-                      scores + b * PANEL, CHUNK);
-      for (int r = 0; r < rows; ++r)
-        soften(span.start + first + r / group_, from, n_blocks * PANEL, scores + r * CHUNK,
-               mixed + r * wide, most[r], total[r]);
+        tiles<Format>(room.q.data(), d, rows, {keys(span, from + b * PANEL, kv_head), 0}, 1, 0, d,
+                      false, room.scores.data() + b * PANEL, CHUNK);
+      for (int r = 0; r < rows; ++r) {
+        float* scores = room.scores.data() + r * CHUNK;
+        soften(span.start + first + r / group_, from, n_blocks * PANEL, scores,
+               room.mixed.data() + r * wide, room.most[r], room.total[r]);
+        narrow_all(scores, n_blocks * PANEL, room.shares.data() + r * CHUNK);
+      }
       for (int b = 0; b < n_blocks; ++b)
-        tiles<Format>(scores + b * PANEL, CHUNK, rows,
-                      keys(span, from + b * PANEL, kv_head) + shape_.key_bytes(),
-                      Format::bytes(PANEL), n_panels, 0, PANEL, true, mixed, wide);
+        tiles<Format>(room.shares.data() + b * PANEL, CHUNK, rows,
+                      {keys(span, from + b * PANEL, kv_head) + shape_.key_bytes(),
+                       Format::bytes(PANEL)},
+                      n_panels, 0, PANEL, true, room.mixed.data(), wide);
     }
     for (int r = 0; r < rows; ++r) {
       const std::int64_t row = span.row + first + r / group_;
       const int head = kv_head * group_ + r % group_;
       float* to = out_ + (row * shape_.n_heads + head) * d;
-      for (int i = 0; i < d; ++i) to[i] = mixed[r * wide + i] / total[r];
+      for (int i = 0; i < d; ++i) to[i] = room.mixed[r * wide + i] / room.total[r];
     }
   }
 
   // The queries of the tokens' heads that share a KV head, scaled: [tokens · group][head_dim].
-  void gather(const Span& span, int first, int n_tokens, int kv_head, float* q) const {
+  void gather(const Span& span, int first, int n_tokens, int kv_head, Room& room) const {
     const int d = shape_.head_dim;
     const std::int64_t width = static_cast<std::int64_t>(shape_.n_heads + 2 * shape_.n_kv_heads) * d;
+    Input* to = room.q.data();
     for (int t = 0; t < n_tokens; ++t) {
       const float* from = qkv_ + (span.row + first + t) * width + kv_head * group_ * d;
-      for (int i = 0; i < group_ * d; ++i) *q++ = from[i] * shape_.scale;
+      for (int head = 0; head < group_; ++head, from += d, to += d) {
+        for (int i = 0; i < d; ++i) room.query[i] = from[i] * shape_.scale;
+        narrow_all(room.query.data(), d, to);
+      }
     }
   }
 
-  // Scores of keys [from, from + n) into shares of the sum so far; what was mixed is scaled to it.
+  // Scores of keys [from, from + n) into shares of the sum, in place; what was mixed is scaled to it.
   void soften(int position, int from, int n, float* scores, float* mixed, float& most,
               float& total) const {
     const int seen_from = visible_from(position) - from, seen_to = position + 1 - from;

@@ -42,6 +42,23 @@ void rotate(float* x, const float* cosines, const float* sines, int head_dim) {
   }
 }
 
+// Activations as a format takes them: [rows][ld].
+template <class Input>
+const Input* as_inputs(const float* x, std::ptrdiff_t& ld, int rows, int n) {
+  if constexpr (std::is_same_v<Input, float>) {
+    return x;
+  } else {
+    static thread_local std::vector<Input> inputs;
+    inputs.resize(std::max(inputs.size(), static_cast<std::size_t>(rows) * n));
+    Input* const to = inputs.data();
+    over_rows(rows, [&](int r) {
+      narrow_all(x + r * ld, n, to + static_cast<std::ptrdiff_t>(r) * n);
+    });
+    ld = n;
+    return to;
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -98,12 +115,9 @@ void weir_rows(const Matrix* matrix, const std::int64_t* ids, int n, float* out)
       const std::int64_t id = ids[r];
       const int column = static_cast<int>(id % PANEL);
       const float scale = matrix->scales ? matrix->scales[id] : 1.0f;
-      alignas(64) float columns[PANEL];
-      Format::each(matrix->panels + id / PANEL * Format::bytes(matrix->n_in), 0, matrix->n_in,
-                   [&](int k, const Columns& w) {
-                     for (int v = 0; v < VECS; ++v) store(columns + v * LANES, w.part[v]);
-                     out[static_cast<std::int64_t>(r) * matrix->n_in + k] = columns[column] * scale;
-                   });
+      const char* panel = matrix->panels + id / PANEL * Format::bytes(matrix->n_in);
+      float* to = out + static_cast<std::int64_t>(r) * matrix->n_in;
+      for (int k = 0; k < matrix->n_in; ++k) to[k] = Format::weight(panel, k, column) * scale;
     });
   });
 }
@@ -112,7 +126,10 @@ void weir_rows(const Matrix* matrix, const std::int64_t* ids, int n, float* out)
 void weir_linear(const Matrix* matrix, const float* x, std::int64_t ldx, int rows,
                  const float* addend, std::int64_t ld_addend, float* out, std::int64_t ld_out) {
   with_format(matrix->format, [&](auto f) {
-    LinearJob<decltype(f)> job{*matrix, x, ldx, rows, addend, ld_addend, out, ld_out};
+    using Format = decltype(f);
+    std::ptrdiff_t ld = ldx;
+    const auto* inputs = as_inputs<typename Format::Input>(x, ld, rows, matrix->n_in);
+    LinearJob<Format> job{*matrix, inputs, ld, rows, addend, ld_addend, out, ld_out};
     team->run(job.n_units(), job);
   });
 }

@@ -10,6 +10,7 @@ import torch
 FOLDER = Path(__file__).parent
 # Instruction sets, the best first, and the CPU flags that each needs.
 NEEDS = {
+    "avx512bf16": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "fma"},
     "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma"},
     "avx2": {"avx2", "fma"},
 }
@@ -92,11 +93,16 @@ def library() -> ctypes.CDLL:
 
 def instruction_set() -> str | None:
     """The best that this CPU and system can run."""
+    flags = cpu_flags()
+    return next((name for name, needs in NEEDS.items() if needs <= flags), None)
+
+
+def cpu_flags() -> set[str]:
+    """What the CPU can do, in Linux's names; nothing where that cannot be told."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return None
-    flags = next(
+        return set()
+    return next(
         (set(line.split()) for line in text.splitlines() if line.startswith("flags")), set()
     )
-    return next((name for name, needs in NEEDS.items() if needs <= flags), None)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 
 #include "team.h"
 #include "tile.h"
@@ -10,7 +11,7 @@ namespace weir {
 
 enum FormatId : std::int32_t { FORMAT_F32 = 0, FORMAT_BF16 = 1, FORMAT_INT8 = 2, FORMAT_INT4 = 3 };
 
-// A matrix of n_out × n_in weights in panels; Python holds the memory (`native_matrix.py`). A gated
+// A matrix of n_out × n_in weights in panels; Python holds the memory (`matrix.py`). A gated
 // one has the gate's panels at even places and those that it gates at odd ones.
 struct Matrix {
   std::int32_t format, gated;
@@ -20,15 +21,17 @@ struct Matrix {
   const float* bias;    // [n_out] or null
 };
 
-constexpr int UNIT_PANELS = 4;      // columns that one thread takes at a time: 64
-constexpr int BLOCK_ROWS = 240;     // rows computed while a decoded panel is in the cache
-constexpr int BLOCK_INPUTS = 256;   // inputs of a decoded panel: 16 KB of fp32
-constexpr int DECODE_ROWS = 12;     // more rows than this decode a panel once for all of them
+constexpr int UNIT_PANELS = 8;     // panels that one thread takes at a time, half of a small matrix's
+constexpr int SMALL_PANELS = 128;
+constexpr int BLOCK_ROWS = 240;    // rows computed while a block of weights is in the cache
+constexpr int BLOCK_INPUTS = 256;  // inputs of a block: of a panel 8 KB of bf16, 16 KB of fp32
 
 template <class Format>
 struct LinearJob {
+  using Input = typename Format::Input;
+
   const Matrix& matrix;
-  const float* x;
+  const Input* x;
   std::ptrdiff_t ldx;
   int rows;
   const float* addend;  // [rows][ld_addend], of n_out columns, or null
@@ -36,14 +39,12 @@ struct LinearJob {
   float* out;
   std::ptrdiff_t ld_out;
 
-  int n_units() const {
-    return (matrix.n_out / PANEL + UNIT_PANELS - 1) / UNIT_PANELS;
-  }
+  int n_units() const { return (matrix.n_out / PANEL + of_a_unit() - 1) / of_a_unit(); }
 
   void operator()(int unit) const {
     alignas(64) static thread_local float sums[BLOCK_ROWS * UNIT_PANELS * PANEL];
-    const int first = unit * UNIT_PANELS;
-    const int n_panels = std::min(UNIT_PANELS, matrix.n_out / PANEL - first);
+    const int first = unit * of_a_unit();
+    const int n_panels = std::min(of_a_unit(), matrix.n_out / PANEL - first);
     for (int row = 0; row < rows; row += BLOCK_ROWS) {
       const int n_rows = std::min(BLOCK_ROWS, rows - row);
       multiply(first, n_panels, row, n_rows, sums);
@@ -52,29 +53,55 @@ struct LinearJob {
   }
 
  private:
+  // What weights are decoded to, once for many rows; int4 whose sums are scaled is read as it is.
+  using Plain = std::conditional_t<std::is_same_v<Input, float>, F32, BF16>;
+  using Dense = std::conditional_t<Format::SCALES_STEPS, Format, Plain>;
   static constexpr std::ptrdiff_t LD = UNIT_PANELS * PANEL;
+  static constexpr int SIDE_BY_SIDE = panels_for(ROWS_MAX);
+
+  int of_a_unit() const {
+    return matrix.n_out < SMALL_PANELS * PANEL ? UNIT_PANELS / 2 : UNIT_PANELS;
+  }
 
   void multiply(int first, int n_panels, int row, int n_rows, float* sums) const {
-    const std::size_t panel_bytes = Format::bytes(matrix.n_in);
-    const char* panels = matrix.panels + first * panel_bytes;
-    const float* a = x + row * ldx;
-    if (n_rows <= DECODE_ROWS) {
-      tiles<Format>(a, ldx, n_rows, panels, panel_bytes, n_panels, 0, matrix.n_in, false, sums, LD);
+    const std::size_t bytes = Format::bytes(matrix.n_in);
+    const Panels panels = Panels{matrix.panels, bytes}.from(first);
+    const Input* a = x + row * ldx;
+    if (n_rows <= ROWS_MAX) {
+      tiles<Format>(a, ldx, n_rows, panels, n_panels, 0, matrix.n_in, false, sums, LD);
       return;
     }
-    alignas(64) static thread_local float decoded[BLOCK_INPUTS * PANEL];
     for (int from = 0; from < matrix.n_in; from += BLOCK_INPUTS) {
       const int to = std::min(matrix.n_in, from + BLOCK_INPUTS);
-      for (int p = 0; p < n_panels; ++p) {
-        Format::each(panels + p * panel_bytes, from, to,
-                     [&](int k, const Columns& w) __attribute__((always_inline)) {
-                       for (int v = 0; v < VECS; ++v)
-                         store(decoded + (k - from) * PANEL + v * LANES, w.part[v]);
-                     });
-        tiles<F32>(a + from, ldx, n_rows, reinterpret_cast<const char*>(decoded), 0, 1, 0,
-                   to - from, from > 0, sums + p * PANEL, LD);
+      for (int p = 0; p < n_panels; p += SIDE_BY_SIDE) {
+        const int n = std::min(SIDE_BY_SIDE, n_panels - p);
+        float* const to_sums = sums + p * PANEL;
+        if constexpr (std::is_same_v<Format, Dense>) {
+          tiles<Format>(a, ldx, n_rows, panels.from(p), n, from, to, from > 0, to_sums, LD);
+        } else {
+          alignas(64) static thread_local Input dense[SIDE_BY_SIDE][PANEL * BLOCK_INPUTS];
+          for (int i = 0; i < n; ++i) decode(panels.from(p + i).first, from, to, dense[i]);
+          const Panels decoded{reinterpret_cast<const char*>(dense), sizeof dense[0]};
+          tiles<Dense>(a + from, ldx, n_rows, decoded, n, 0, to - from, from > 0, to_sums, LD);
+        }
       }
     }
+  }
+
+  // Weights [from, to) of a panel, as a panel of the format `Dense`.
+  static void decode(const char* panel, int from, int to, Input* dense) {
+    typename Format::Reader reader(panel);
+    for (int k = from; k < to; k += 2) {
+      if (k % Format::STEP == 0) reader.open(k);
+      decode_half<0>(reader, k, dense + (k - from) * PANEL);
+      if constexpr (Format::HALVES == 2) decode_half<1>(reader, k, dense + (k - from + 1) * PANEL);
+    }
+  }
+
+  template <int HALF>
+  static void decode_half(const typename Format::Reader& reader, int k, Input* dense) {
+    const Columns<Input> w = reader.template at<HALF>(k);
+    for (int v = 0; v < VECS; ++v) store(dense + v * LANES, w.part[v]);
   }
 
   void finish(int column, int n_columns, int row, int n_rows, float* sums) const {

@@ -1,9 +1,11 @@
 // Vectors of fp32: 16 lanes with AVX-512, 8 with AVX2. Everything above is written once over them.
+// With AVX512-BF16 also pairs of bf16, whose dot product does twice the work of an fp32 product.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace weir {
 
@@ -153,5 +155,93 @@ inline Vec exp(Vec x) {
   p = fma(p, mul(r, r), add(r, spread(1.0f)));
   return zero_below(-87.0f, given, scale_by_power(p, n));
 }
+
+// Weights of 16 columns, and activations to multiply them with: one fp32 input at a time, or, with
+// AVX512-BF16, two of bf16.
+template <class Input>
+struct Columns;
+template <>
+struct Columns<float> {
+  Vec part[VECS];
+};
+
+inline Vec spread_input(const float* x) { return spread(*x); }
+inline Vec multiply_add(Vec x, Vec w, Vec sum) { return fma(x, w, sum); }
+inline void narrow_all(const float* from, int n, float* to) { std::memcpy(to, from, n * sizeof *to); }
+
+#ifdef __AVX512BF16__
+using Narrow = bf16;
+using Pairs = __m512bh;
+constexpr int HALVES_OF_A_PAIR = 1;
+
+template <>
+struct Columns<bf16> {
+  Pairs part[VECS];
+};
+
+inline Pairs as_pairs(__m512i bits) { return reinterpret_cast<Pairs>(bits); }
+inline Pairs spread_input(const bf16* x) {
+  int both;
+  std::memcpy(&both, x, sizeof both);
+  return as_pairs(_mm512_set1_epi32(both));
+}
+inline Vec multiply_add(Pairs x, Pairs w, Vec sum) { return _mm512_dpbf16_ps(sum, x, w); }
+inline void store(bf16* p, Pairs x) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(x)); }
+// Rounds to nearest, ties to even.
+inline void narrow_all(const float* from, int n, bf16* to) {
+  int i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const __m256bh few = _mm512_cvtneps_pbh(load(from + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), reinterpret_cast<__m256i>(few));
+  }
+  for (; i < n; ++i) to[i] = narrow(from[i]);
+}
+
+template <int>
+inline Columns<bf16> columns_of_bf16(const bf16* p) {
+  return {{as_pairs(_mm512_loadu_si512(p))}};
+}
+template <int>
+inline Columns<bf16> columns_of_int8(const std::int8_t* p) {
+  return {{_mm512_cvtne2ps_pbh(widen_int8(p + LANES), widen_int8(p))}};
+}
+// Not scaled: -8 … 7.
+template <int>
+inline Columns<bf16> columns_of_int4(const std::uint8_t* p, const Columns<float>&) {
+  alignas(64) static constexpr bf16 WHOLE[2 * LANES] = {
+      0xC100, 0xC0E0, 0xC0C0, 0xC0A0, 0xC080, 0xC040, 0xC000, 0xBF80,
+      0x0000, 0x3F80, 0x4000, 0x4040, 0x4080, 0x40A0, 0x40C0, 0x40E0};
+  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m512i halves = _mm512_and_si512(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)),
+                                          _mm512_set1_epi32(0x000F000F));
+  return {{as_pairs(_mm512_permutexvar_epi16(halves, _mm512_load_si512(WHOLE)))}};
+}
+#else
+using Narrow = float;
+constexpr int HALVES_OF_A_PAIR = 2;
+
+template <int HALF>
+inline Columns<float> columns_of_bf16(const bf16* p) {
+  Columns<float> columns;
+  for (int v = 0; v < VECS; ++v)
+    columns.part[v] = HALF ? odd_bf16(p + v * 2 * LANES) : even_bf16(p + v * 2 * LANES);
+  return columns;
+}
+template <int HALF>
+inline Columns<float> columns_of_int8(const std::int8_t* p) {
+  Columns<float> columns;
+  for (int v = 0; v < VECS; ++v) columns.part[v] = widen_int8(p + HALF * PANEL + v * LANES);
+  return columns;
+}
+template <int HALF>
+inline Columns<float> columns_of_int4(const std::uint8_t* p, const Columns<float>& scale) {
+  Columns<float> columns;
+  for (int v = 0; v < VECS; ++v) {
+    const Vec whole = HALF ? high_nibbles(p + v * LANES) : low_nibbles(p + v * LANES);
+    columns.part[v] = fma(whole, scale.part[v], mul(scale.part[v], spread(-8.0f)));
+  }
+  return columns;
+}
+#endif
 
 }  // namespace weir

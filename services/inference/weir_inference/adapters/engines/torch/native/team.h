@@ -39,6 +39,7 @@ class Team {
     std::lock_guard<std::mutex> one_job_at_a_time(running_);
     unit_ = [](void* j, int i) { (*static_cast<Job*>(j))(i); };
     job_ = &job;
+    count_ = n;
     left_.store(n, std::memory_order_relaxed);
     const std::uint64_t generation = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
     ticket_.store(generation << 32 | static_cast<std::uint32_t>(n), std::memory_order_seq_cst);
@@ -63,8 +64,9 @@ class Team {
     while (static_cast<std::uint32_t>(ticket) > 0) {
       const Unit unit = unit_.load(std::memory_order_relaxed);
       void* const job = job_.load(std::memory_order_relaxed);
+      const int n = count_.load(std::memory_order_relaxed);
       if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
-      unit(job, static_cast<int>(static_cast<std::uint32_t>(ticket)) - 1);
+      unit(job, n - static_cast<int>(static_cast<std::uint32_t>(ticket)));
       left_.fetch_sub(1, std::memory_order_release);
       ticket = ticket_.load(std::memory_order_acquire);
     }
@@ -93,6 +95,7 @@ class Team {
   std::condition_variable wake_;
   std::atomic<Unit> unit_{nullptr};
   std::atomic<void*> job_{nullptr};
+  std::atomic<int> count_{0};  // units of the job
   alignas(64) std::atomic<std::uint64_t> ticket_{0};
   alignas(64) std::atomic<int> left_{0};
   std::atomic<int> asleep_{0};

@@ -9,88 +9,169 @@
 namespace weir {
 
 #ifdef __AVX512F__
-constexpr int ROWS_MAX = 12;
+constexpr int ROWS_MAX = 12;  // with 2 panels: 24 sums, 2 weights and an activation in 32 registers
+constexpr int SUMS_MAX = 24;
 #else
 constexpr int ROWS_MAX = 6;  // 12 sums, 2 weights and an activation in 16 registers
+constexpr int SUMS_MAX = 12;
 #endif
+constexpr int SIDE_BY_SIDE_MAX = 4;
+constexpr int AHEAD = 4096;  // bytes between what is computed with and what is asked of memory
 
-// How many panels side by side keep enough sums in flight to hide the latency of an addition.
+// How many panels stand side by side: enough sums in flight to hide the latency of an addition.
 constexpr int panels_for(int rows) {
-  return rows * VECS >= 8 ? 1 : rows * VECS >= 4 ? 2 : 4;
+  return rows * VECS * 4 <= SUMS_MAX ? SIDE_BY_SIDE_MAX : rows * VECS * 2 <= SUMS_MAX ? 2 : 1;
 }
 
-// sums[r][p·16 + c] (+)= Σ_k a[r][k] · w[p][k][c] for k in [from, to). Every sum is one chain of
-// additions in the order of k, whatever the tile: a row's result does not depend on its neighbours.
-template <class Format, int ROWS, int PANELS>
-inline void tile(const float* a, std::ptrdiff_t lda, const char* panels, std::size_t panel_bytes,
-                 int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
-  constexpr int AHEAD = ROWS > 1 ? 4096 : 0;
-  Vec sum[ROWS][PANELS][VECS];
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r)
+// Panels that follow each other in memory.
+struct Panels {
+  const char* first;
+  std::size_t bytes;  // of one
+
+  Panels from(int p) const { return {first + p * bytes, bytes}; }
+};
+
+// The weights of a tile, k by k.
+template <class Format, int PANELS>
+struct Weights {
+  using Reader = typename Format::Reader;
+
+  Reader readers[SIDE_BY_SIDE_MAX];
+  const char* end;          // of the first panel
+  std::size_t bytes, after;  // of a panel; from a panel's end to where reading goes on
+
+  Weights(const Panels& panels, bool last)
+      : readers{Reader(panels.first), Reader(panels.first + panels.bytes),
+                Reader(panels.first + 2 * panels.bytes), Reader(panels.first + 3 * panels.bytes)},
+        end(panels.first + panels.bytes),
+        bytes(panels.bytes),
+        after(last ? 0 : (PANELS - 1) * panels.bytes) {}
+
+  void open(int k) {
 #pragma GCC unroll 4
-    for (int p = 0; p < PANELS; ++p)
-#pragma GCC unroll 2
-      for (int v = 0; v < VECS; ++v)
-        sum[r][p][v] =
-            accumulate ? load(sums + r * ld_sums + p * PANEL + v * LANES) : zero();
-  if constexpr (PANELS == 1) {
-    Format::template each<AHEAD>(panels, from, to, [&](int k, const Columns& w) __attribute__((always_inline)) {
+    for (int p = 0; p < PANELS; ++p) readers[p].open(k);
+  }
+
+  // Asks for memory that is read soon: further on in these panels, then in those after them.
+  inline __attribute__((always_inline)) void prefetch(int k) const {
+    const char* soon = static_cast<const char*>(readers[0].place(k)) + AHEAD;
+    if (soon >= end) soon += after;
+#pragma GCC unroll 4
+    for (int p = 0; p < PANELS; ++p) _mm_prefetch(soon + p * bytes, _MM_HINT_T0);
+  }
+};
+
+// sum[r][p] += a[r][k + HALF] · w[p][k + HALF], or of both halves where they are one vector.
+template <class Format, int HALF, int ROWS, int PANELS>
+inline __attribute__((always_inline)) void multiply_half(const typename Format::Input* a,
+                                                         std::ptrdiff_t lda,
+                                                         const Weights<Format, PANELS>& weights,
+                                                         int k, Vec (&sum)[ROWS][PANELS][VECS]) {
+  if constexpr (LANES == 16) {  // there are registers for a weight of each panel
+    Columns<typename Format::Input> w[PANELS];
+#pragma GCC unroll 4
+    for (int p = 0; p < PANELS; ++p) w[p] = weights.readers[p].template at<HALF>(k);
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
+      const auto x = spread_input(a + r * lda + k + HALF);
+#pragma GCC unroll 4
+      for (int p = 0; p < PANELS; ++p) sum[r][p][0] = multiply_add(x, w[p].part[0], sum[r][p][0]);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int p = 0; p < PANELS; ++p) {
+      const auto w = weights.readers[p].template at<HALF>(k);
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
-        const Vec x = spread(a[r * lda + k]);
+        const auto x = spread_input(a + r * lda + k + HALF);
 #pragma GCC unroll 2
-        for (int v = 0; v < VECS; ++v) sum[r][0][v] = fma(x, w.part[v], sum[r][0][v]);
+        for (int v = 0; v < VECS; ++v) sum[r][p][v] = multiply_add(x, w.part[v], sum[r][p][v]);
       }
-    });
-  } else {
-    constexpr int STEP = Format::STEP;
-    for (int k0 = from; k0 < to; k0 += STEP) {
-#pragma GCC unroll 4
-      for (int p = 0; p < PANELS; ++p)
-        Format::template each<AHEAD>(panels + p * panel_bytes, k0, std::min(to, k0 + STEP),
-                     [&](int k, const Columns& w) __attribute__((always_inline)) {
-#pragma GCC unroll 16
-                       for (int r = 0; r < ROWS; ++r) {
-                         const Vec x = spread(a[r * lda + k]);
-#pragma GCC unroll 2
-                         for (int v = 0; v < VECS; ++v)
-                           sum[r][p][v] = fma(x, w.part[v], sum[r][p][v]);
-                       }
-                     });
     }
   }
+}
+
+template <class Format, int ROWS, int PANELS>
+inline __attribute__((always_inline)) void multiply(const typename Format::Input* a,
+                                                    std::ptrdiff_t lda,
+                                                    const Weights<Format, PANELS>& weights, int from,
+                                                    int to, Vec (&sum)[ROWS][PANELS][VECS]) {
+  for (int k = from; k < to; k += 2) {
+    if constexpr (ROWS >= Format::ASK_AHEAD_ROWS) weights.prefetch(k);
+    multiply_half<Format, 0>(a, lda, weights, k, sum);
+    if constexpr (Format::HALVES == 2) multiply_half<Format, 1>(a, lda, weights, k, sum);
+  }
+}
+
+template <int ROWS, int PANELS, class F>
+inline __attribute__((always_inline)) void each_sum(F f) {
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
     for (int p = 0; p < PANELS; ++p)
 #pragma GCC unroll 2
-      for (int v = 0; v < VECS; ++v)
-        store(sums + r * ld_sums + p * PANEL + v * LANES, sum[r][p][v]);
+      for (int v = 0; v < VECS; ++v) f(r, p, v);
+}
+
+// sums[r][p·16 + c] (+)= Σ_k a[r][k] · w[p][k][c] for k in [from, to), both even. Every sum is one
+// chain of additions in the order of k, whatever the tile: a row's result does not depend on its
+// neighbours. `last` says that no panels are read after these.
+template <class Format, int ROWS, int PANELS>
+inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
+                 bool last, int from, int to, bool accumulate, float* sums,
+                 std::ptrdiff_t ld_sums) {
+  Weights<Format, PANELS> weights(panels, last);
+  Vec sum[ROWS][PANELS][VECS];
+  each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
+    sum[r][p][v] = accumulate ? load(sums + r * ld_sums + p * PANEL + v * LANES) : zero();
+  });
+  if constexpr (Format::STEP == 2) {
+    multiply<Format>(a, lda, weights, from, to, sum);
+  } else {
+    for (int k = from; k < to; k += Format::STEP) {
+      const int end = std::min(to, k + Format::STEP);
+      weights.open(k);
+      if constexpr (Format::SCALES_STEPS) {
+        Vec step[ROWS][PANELS][VECS];
+        each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
+          step[r][p][v] = zero();
+        });
+        multiply<Format>(a, lda, weights, k, end, step);
+        each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
+          sum[r][p][v] = fma(step[r][p][v], weights.readers[p].scale.part[v], sum[r][p][v]);
+        });
+      } else {
+        multiply<Format>(a, lda, weights, k, end, sum);
+      }
+    }
+  }
+  each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
+    store(sums + r * ld_sums + p * PANEL + v * LANES, sum[r][p][v]);
+  });
 }
 
 namespace detail {
 
 template <class Format, int ROWS>
-void row_tile(const float* a, std::ptrdiff_t lda, const char* panels, std::size_t panel_bytes,
+void row_tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
               int n_panels, int from, int to, bool accumulate, float* sums,
               std::ptrdiff_t ld_sums) {
   constexpr int SIDE_BY_SIDE = panels_for(ROWS);
   int p = 0;
   for (; p + SIDE_BY_SIDE <= n_panels; p += SIDE_BY_SIDE)
-    tile<Format, ROWS, SIDE_BY_SIDE>(a, lda, panels + p * panel_bytes, panel_bytes, from, to,
-                                     accumulate, sums + p * PANEL, ld_sums);
+    tile<Format, ROWS, SIDE_BY_SIDE>(a, lda, panels.from(p), p + 2 * SIDE_BY_SIDE > n_panels, from,
+                                     to, accumulate, sums + p * PANEL, ld_sums);
   for (; p < n_panels; ++p)
-    tile<Format, ROWS, 1>(a, lda, panels + p * panel_bytes, panel_bytes, from, to, accumulate,
-                          sums + p * PANEL, ld_sums);
+    tile<Format, ROWS, 1>(a, lda, panels.from(p), true, from, to, accumulate, sums + p * PANEL,
+                          ld_sums);
 }
 
 template <class Format, int... ROWS>
-void pick(int rows, std::integer_sequence<int, ROWS...>, const float* a, std::ptrdiff_t lda,
-          const char* panels, std::size_t panel_bytes, int n_panels, int from, int to,
+void pick(int rows, std::integer_sequence<int, ROWS...>, const typename Format::Input* a,
+          std::ptrdiff_t lda, const Panels& panels, int n_panels, int from, int to,
           bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
-  (void)((rows == ROWS + 1 && (row_tile<Format, ROWS + 1>(a, lda, panels, panel_bytes, n_panels,
-                                                          from, to, accumulate, sums, ld_sums),
+  (void)((rows == ROWS + 1 && (row_tile<Format, ROWS + 1>(a, lda, panels, n_panels, from, to,
+                                                          accumulate, sums, ld_sums),
                                true)) ||
          ...);
 }
@@ -99,14 +180,13 @@ void pick(int rows, std::integer_sequence<int, ROWS...>, const float* a, std::pt
 
 // Any number of rows and panels, rows in tiles of nearly equal height.
 template <class Format>
-void tiles(const float* a, std::ptrdiff_t lda, int rows, const char* panels,
-           std::size_t panel_bytes, int n_panels, int from, int to, bool accumulate, float* sums,
-           std::ptrdiff_t ld_sums) {
+void tiles(const typename Format::Input* a, std::ptrdiff_t lda, int rows, const Panels& panels,
+           int n_panels, int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
   const int n_tiles = (rows + ROWS_MAX - 1) / ROWS_MAX;
   for (int t = 0; t < n_tiles; ++t) {
     const int first = rows * t / n_tiles, last = rows * (t + 1) / n_tiles;
     detail::pick<Format>(last - first, std::make_integer_sequence<int, ROWS_MAX>{},
-                         a + first * lda, lda, panels, panel_bytes, n_panels, from, to, accumulate,
+                         a + first * lda, lda, panels, n_panels, from, to, accumulate,
                          sums + first * ld_sums, ld_sums);
   }
 }
