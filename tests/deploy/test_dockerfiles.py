@@ -39,6 +39,8 @@ def test_an_image_differs_from_the_others_only_where_it_must(root: Path, service
             "RUN apt-get update && apt-get install -y --no-install-recommends g++",
             "ARG TORCH_INDEX_URL=",
             "RUN --mount=type=cache,target=/root/.cache/pip",
+            "ARG TORCH_INDEX_URL=",
+            'RUN [ -n "$TORCH_INDEX_URL" ] ||',
             "COPY services/inference/models /models",
         ],
     }.get(service, [])

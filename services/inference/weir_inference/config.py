@@ -116,6 +116,12 @@ class Config:
         "auto, native or torch: what computes on the CPU; auto is native where it was built.",
         parse=one_of("auto", "native", "torch"),
     )
+    cuda_graphs: bool = setting(
+        "WEIR_INFERENCE_CUDA_GRAPHS",
+        True,
+        "on or off: on a GPU, steps of decoding alone run as CUDA graphs.",
+        parse=on_or_off,
+    )
     threads: int = setting(
         "WEIR_INFERENCE_THREADS",
         0,

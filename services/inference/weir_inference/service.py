@@ -52,6 +52,7 @@ async def open_service(
         draft_tokens=config.draft_tokens,
         quantize=config.quantize,
         kernels=config.kernels,
+        cuda_graphs=config.cuda_graphs,
     )
     async with AsyncExitStack() as opened:
         # The meter opens first and closes last: requests that end with the engines are metered too.

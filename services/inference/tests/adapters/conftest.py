@@ -1,5 +1,6 @@
 """Small random models, written by transformers as it writes every model."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,11 @@ from safetensors.torch import save_file
 
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.peft_folder import read_peft_folder
+
+# Triton interprets kernels that it is imported for with this set, and transformers imports it too.
+with pytest.MonkeyPatch.context() as environ, contextlib.suppress(ImportError):
+    environ.setenv("TRITON_INTERPRET", "1")
+    from weir_inference.adapters.engines.torch.cuda import backend  # noqa: F401
 
 SHAPE = {
     "vocab_size": 97,

@@ -1,15 +1,18 @@
 """Drawing the tokens of many rows at once, on any device: what a GPU is fast at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from weir_inference.adapters.engines.torch.placing import placed
 from weir_inference.core.sampling import Sampling
 
 # How many of the likeliest tokens to look at for a cut, before all: sorting a vocabulary is dear.
 WIDTHS = (256, 4096)
+UNSETTLED = -1
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Draws:
     numbers: Tensor
 
     def of(self, rows: Tensor) -> "Draws":
-        """Those of some rows, [n] int64 or [rows] bool."""
+        """Those of some rows, [n] int64."""
         return Draws(
             self.temperature[rows],
             self.min_p[rows],
@@ -36,56 +39,103 @@ class Draws:
         )
 
 
+def choose_batch(
+    logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]
+) -> list[int]:
+    """The token of each row of `logits`, [rows, vocab] fp32: the likeliest where it is greedy.
+
+    The host waits for the device once, and again only where the likeliest tokens settle too little.
+    """
+    tokens = logits.argmax(-1)
+    drawn = [row for row, one in enumerate(samplings) if not one.greedy]
+    if drawn:
+        tokens = _put(tokens, drawn, draw_among_likeliest, logits, samplings, numbers)
+    chosen: list[int] = tokens.tolist()
+    unsettled = [row for row in drawn if chosen[row] == UNSETTLED]
+    if unsettled:
+        chosen = _put(tokens, unsettled, draw_batch, logits, samplings, numbers).tolist()
+    return chosen
+
+
 def draw_batch(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> Tensor:
     """The token of each row of `logits`, [rows, vocab] fp32, none of them greedy: [rows] int64."""
+    tokens = draw_among_likeliest(logits, samplings, numbers)
+    for width in (*WIDTHS[1:], logits.shape[1]):
+        left = [row for row, token in enumerate(tokens.tolist()) if token == UNSETTLED]
+        if not left:
+            break
+        draw = partial(draw_among_likeliest, width=width)
+        tokens = _put(tokens, left, draw, logits, samplings, numbers)
+    return tokens
+
+
+def draw_among_likeliest(
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    numbers: Sequence[float],
+    width: int | None = None,
+) -> Tensor:
+    """As `draw_batch`, but `UNSETTLED` where a cut leaves more than `width` tokens; 256 if None.
+
+    The host waits for nothing: which rows are cut it knows itself.
+    """
+    vocab = logits.shape[1]
     draws = _draws(logits, samplings, numbers)
     # The likeliest is 0 before it is divided: the coldest temperature then overflows only to -inf.
     scaled = (logits - logits.amax(-1, keepdim=True)) / draws.temperature
     scaled = scaled.masked_fill(scaled < draws.min_p.log(), -torch.inf)
-    vocab = logits.shape[1]
+    cut = [one.top_p < 1.0 or 0 < one.top_k < vocab for one in samplings]
+    width = min(width or WIDTHS[0], vocab)
+    if all(cut):
+        return _draw_cut(scaled, draws, width)
+    if not any(cut):
+        return _invert(scaled.softmax(-1), draws.numbers)
     tokens = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
-    cut = ((draws.top_k < vocab) | (draws.top_p < 1.0)).squeeze(1)
-    uncut = ~cut
-    if uncut.any():
-        tokens[uncut] = _invert(scaled[uncut].softmax(-1), draws.numbers[uncut])
-    if cut.any():
-        tokens[cut] = _draw_cut(scaled[cut], draws.of(cut))
+    rows = placed([row for row, one in enumerate(cut) if one], torch.int64, logits.device)
+    tokens[rows] = _draw_cut(scaled[rows], draws.of(rows), width)
+    rows = placed([row for row, one in enumerate(cut) if not one], torch.int64, logits.device)
+    tokens[rows] = _invert(scaled[rows].softmax(-1), draws.numbers[rows])
     return tokens
+
+
+def _put(
+    tokens: Tensor,
+    some: Sequence[int],
+    draw: Callable[[Tensor, Sequence[Sampling], Sequence[float]], Tensor],
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    numbers: Sequence[float],
+) -> Tensor:
+    """`tokens`, those of some rows drawn."""
+    if len(some) == len(tokens):
+        return draw(logits, samplings, numbers)
+    rows = placed(some, torch.int64, logits.device)
+    drawn = draw(logits[rows], [samplings[row] for row in some], [numbers[row] for row in some])
+    return tokens.index_copy(0, rows, drawn)
 
 
 def _draws(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> Draws:
+    """By one copy; fp32 holds every vocabulary's size."""
     vocab = logits.shape[1]
-
-    def column(values: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=logits.device).unsqueeze(1)
-
-    return Draws(
-        temperature=column([sampling.temperature for sampling in samplings]),
-        min_p=column([sampling.min_p for sampling in samplings]),
-        top_k=column(
-            [min(sampling.top_k or vocab, vocab) for sampling in samplings], dtype=torch.int64
-        ),
-        top_p=column([sampling.top_p for sampling in samplings]),
-        numbers=column(numbers),
-    )
+    table = [
+        (one.temperature, one.min_p, min(one.top_k or vocab, vocab), one.top_p, number)
+        for one, number in zip(samplings, numbers, strict=True)
+    ]
+    columns = placed(table, torch.float32, logits.device).t().unsqueeze(2)
+    temperature, min_p, top_k, top_p, uniform = columns.unbind()
+    return Draws(temperature, min_p, top_k.long(), top_p, uniform)
 
 
-def _draw_cut(scaled: Tensor, draws: Draws) -> Tensor:
-    """Top-k, then top-p of what is left, among the likeliest tokens; more of them where too few."""
+def _draw_cut(scaled: Tensor, draws: Draws, width: int) -> Tensor:
+    """Top-k, then top-p of what is left, among the `width` likeliest tokens if these are enough."""
     vocab = scaled.shape[1]
-    tokens = torch.empty(scaled.shape[0], dtype=torch.int64, device=scaled.device)
-    left = torch.arange(scaled.shape[0], device=scaled.device)
-    for width in (*(width for width in WIDTHS if width < vocab), vocab):
-        rows, mine = scaled[left], draws.of(left)
-        values, ids = rows.topk(width, dim=-1)
-        mass = (values - rows.logsumexp(-1, keepdim=True)).exp().sum(-1, keepdim=True)
-        enough = (mine.top_k <= width) | ((mine.top_k == vocab) & (mass >= mine.top_p))
-        here = enough.squeeze(1) | (width == vocab)
-        tokens[left[here]] = _draw_ranked(values[here], ids[here], rows[here], mine.of(here))
-        left = left[~here]
-        if not len(left):
-            break
-    return tokens
+    values, ids = scaled.topk(width, dim=-1)
+    tokens = _draw_ranked(values, ids, scaled, draws)
+    if width == vocab:
+        return tokens
+    mass = (values - scaled.logsumexp(-1, keepdim=True)).exp().sum(-1, keepdim=True)
+    enough = (draws.top_k <= width) | ((draws.top_k == vocab) & (mass >= draws.top_p))
+    return tokens.where(enough.squeeze(1), UNSETTLED)
 
 
 def _draw_ranked(values: Tensor, ids: Tensor, scaled: Tensor, draws: Draws) -> Tensor:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from weir_inference.adapters.engines.torch.backend import Backend
-from weir_inference.adapters.engines.torch.decoder import decode
+from weir_inference.adapters.engines.torch.forward import Forward
 from weir_inference.adapters.engines.torch.logprobs import score_prompt
 from weir_inference.adapters.engines.torch.lora import LoraAdapters
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.placing import placed
 from weir_inference.adapters.engines.torch.sampler import Sampler
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.core.request import Request
@@ -30,11 +31,13 @@ class ModelRunner:
         config: ModelConfig,
         weights: DecoderWeights,
         backend: Backend,
+        forward: Forward,
         adapters_max: int,
     ) -> None:
         self.config = config
         self.weights = weights
         self.backend = backend
+        self.forward = forward
         self.adapters = LoraAdapters(config, weights, backend, adapters_max)
         self._sampler = Sampler()
 
@@ -49,7 +52,7 @@ class ModelRunner:
             rows.extend(range(first - one.n_sampled, first))
         results = [SliceResult()] * len(plan.slices)
         if rows:
-            logits = self.logits(hidden[self._index(rows)])
+            logits = self.logits(hidden if len(rows) == len(hidden) else hidden[self._index(rows)])
             results = self._sampler.sample(logits, plan.slices)
         first = 0
         for i, one in enumerate(plan.slices):
@@ -61,20 +64,8 @@ class ModelRunner:
 
     @torch.inference_mode()
     def hidden_states(self, slices: Sequence[Slice]) -> Tensor:
-        """Run the model over the slices' tokens, keeping their KV: [tokens, hidden]."""
-        ids = self._index([token_id for one in slices for token_id in one.token_ids])
-        positions = self._index(
-            [position for one in slices for position in range(one.start, one.end)]
-        )
-        ops = self.backend.ops
-        return decode(
-            self.weights,
-            ops,
-            ops.embed(self.weights.embedding, ids),
-            self.backend.attention(slices, positions),
-            self.config.rms_norm_eps,
-            self.adapters.adapt(slices),
-        )
+        """See `Forward`: [tokens, hidden]."""
+        return self.forward(slices, self.adapters.adapt(slices))
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -103,4 +94,4 @@ class ModelRunner:
         return tuple(scored)
 
     def _index(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.backend.device)
+        return placed(values, torch.int64, self.backend.device)

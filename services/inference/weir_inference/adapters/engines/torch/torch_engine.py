@@ -1,6 +1,7 @@
 """A torch engine from a model folder: load, warm up, then turn steps, all on one thread."""
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,12 @@ from weir_inference.adapters.engines.torch.checkpoint import load_weights, n_par
 from weir_inference.adapters.engines.torch.decoder import Rope
 from weir_inference.adapters.engines.torch.engine import TorchEngine
 from weir_inference.adapters.engines.torch.explain import Explainer
+from weir_inference.adapters.engines.torch.forward import Forward, PlainForward
 from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
 from weir_inference.adapters.engines.torch.native.backend import NativeBackend, unfit
+from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.adapters.grammar import GrammarCompiler
 from weir_inference.adapters.model_folder import model_folder
 from weir_inference.core.engine import ModelDescription
@@ -37,6 +40,7 @@ class TorchSettings:
 
     `device`: auto, cpu or cuda; `dtype`: auto, bf16 or fp32; `threads`: 0 for torch's choice;
     `quantize`: none, int8 or int4; `kernels`: auto, native or torch; `draft_tokens`: 0 for none.
+    `cuda_graphs` counts where the device is cuda.
     """
 
     device: str = "auto"
@@ -51,6 +55,7 @@ class TorchSettings:
     draft_tokens: int = 4
     quantize: str = "none"
     kernels: str = "auto"
+    cuda_graphs: bool = True
     adapters_max: int = 16
 
 
@@ -124,14 +129,15 @@ def load_runner(
     backend = open_backend(config, settings)
     limits = limits_of(config, settings, backend.block_bytes)
     weights = load_weights(folder, config, backend)
-    runner = ModelRunner(config, weights, backend, settings.adapters_max)
     backend.open_cache(limits.n_blocks, Rope.of(config, limits.context_tokens))
+    forward = open_forward(config, weights, backend, settings)
+    runner = ModelRunner(config, weights, backend, forward, settings.adapters_max)
     runner.warm_up()
     return runner, limits
 
 
 def open_backend(config: ModelConfig, settings: TorchSettings) -> Backend:
-    """The kernels where they can run this model, else torch.
+    """The device's kernels where they can run this model, else torch.
 
     Raises `KernelsUnfit` where the settings ask for the kernels and they cannot.
     """
@@ -142,8 +148,29 @@ def open_backend(config: ModelConfig, settings: TorchSettings) -> Backend:
             return NativeBackend(config, dtype, settings.quantize)
         if settings.kernels == "native":
             raise KernelsUnfit(f"the native kernels cannot run this model here: {why_not}")
-        log.info("torch computes: %s", why_not)
+        if device == "cuda" and importlib.util.find_spec("triton") is not None:
+            # Only here: Triton comes with torch's CUDA builds alone.
+            from weir_inference.adapters.engines.torch.cuda.backend import CudaBackend
+
+            return CudaBackend(config, DTYPES[dtype], torch.device(device), settings.quantize)
+        log.info("torch computes: %s", "there is no triton" if device == "cuda" else why_not)
     return TorchBackend(config, DTYPES[dtype], torch.device(device), settings.quantize)
+
+
+def open_forward(
+    config: ModelConfig, weights: DecoderWeights, backend: Backend, settings: TorchSettings
+) -> Forward:
+    """How a backend, its cache open, runs the model. CUDA graphs are captured here."""
+    if backend.name != "cuda":
+        return PlainForward(config, weights, backend)
+    from weir_inference.adapters.engines.torch.cuda.backend import CudaBackend
+    from weir_inference.adapters.engines.torch.cuda.capture import capture_on
+    from weir_inference.adapters.engines.torch.cuda.forward import CudaForward
+
+    assert isinstance(backend, CudaBackend)
+    capture = capture_on(backend.device) if settings.cuda_graphs else None
+    with torch.inference_mode():
+        return CudaForward(config, weights, backend, capture, settings.max_running)
 
 
 def limits_of(config: ModelConfig, settings: TorchSettings, block_bytes: int) -> Limits:
