@@ -15,6 +15,8 @@ PROMPT = (
     "There was once a king who had three sons."  # greedy, the model goes on to its context's end
 )
 QUIET_S = 1.0
+OUTPUT_TOKENS = 400
+TRIES = 10
 
 
 class RawStream:
@@ -34,8 +36,8 @@ class RawStream:
         self._received = b""
 
     def read_until_pieces(self, n_pieces: int) -> None:
-        """Read until that many pieces of text have come."""
-        while len(self.pieces) < n_pieces:
+        """Read until that many pieces of text have come; in fewer, the whole may have come."""
+        while len(self.pieces) < n_pieces and not self.is_finished:
             self._read()
 
     def read_for(self, seconds: float) -> None:
@@ -68,6 +70,10 @@ class RawStream:
         deltas = [event["choices"][0]["delta"] for event in self.events]
         return [delta["content"] for delta in deltas if delta.get("content")]
 
+    @property
+    def is_finished(self) -> bool:
+        return any(choice["finish_reason"] for e in self.events for choice in e["choices"])
+
     def _read(self) -> None:
         more = self._socket.recv(65536)
         assert more, f"the stream ended: {self._received[-500:]!r}"
@@ -77,13 +83,19 @@ class RawStream:
 async def test_it_is_charged_for_input_and_released_tokens_exactly(
     stack: Any, until: Any, paused: Callable[[int], None]
 ) -> None:
-    body = stack.body(PROMPT, max_tokens=400, temperature=0)
-    stream = RawStream(stack, {**body, "stream": True})
-    stream.read_until_pieces(5)
-    # With inference held still, what was released is what was received: nothing is in between.
+    body = stack.body(PROMPT, max_tokens=OUTPUT_TOKENS, temperature=0)
+    input_tokens = await stack.count_tokens(PROMPT)  # which needs inference, from time to time
     inference = stack.pid("inference")
-    paused(inference)
-    stream.drain()
+    for _ in range(TRIES):
+        stream = RawStream(stack, {**body, "stream": True})
+        stream.read_until_pieces(2)
+        # With inference held still, what was released is what was received: nothing is in between.
+        paused(inference)
+        stream.drain()
+        if not stream.is_finished:
+            break
+        os.kill(inference, signal.SIGCONT)  # it was done before it was held
+        stream.leave()
     request_id, received = stream.events[0]["id"], "".join(stream.pieces)
     stream.leave()
 
@@ -91,9 +103,8 @@ async def test_it_is_charged_for_input_and_released_tokens_exactly(
         return await stack.charge_of(request_id)
 
     charge = await until(charged, "the hold is settled")
-    input_tokens = await stack.count_tokens(PROMPT)
     released, rest = divmod(charge - input_tokens * INPUT_NANOS, OUTPUT_NANOS)
-    assert rest == 0 and released >= 5
+    assert rest == 0 and released >= 2
 
     record = await until(lambda: stack.audit_record(request_id), "the audit record is written")
     assert record.record.outcome == "disconnected"
@@ -103,9 +114,11 @@ async def test_it_is_charged_for_input_and_released_tokens_exactly(
 
     os.kill(inference, signal.SIGCONT)
     await until(stack.idle, "KV blocks in use return to zero")
-    # The same tokens asked for on their own: the client had all their text, and not the next's.
+    # The same tokens asked for on their own: the client had all their text, and not the next's but
+    # for those of a message of which a part was held back. No token has less than a character.
     assert received.startswith(text_of(stack, body, released))
-    assert not received.startswith(text_of(stack, body, released + 12))
+    more = 12 + max(map(len, stream.pieces))
+    assert not received.startswith(text_of(stack, body, min(released + more, OUTPUT_TOKENS)))
 
 
 async def test_one_that_leaves_at_any_moment_leaves_nothing_behind(stack: Any, until: Any) -> None:

@@ -6,7 +6,19 @@ import traceback
 
 import typer
 
-from weir_cli.commands import billing, chat, demo, doctor, keys, models, tenants, trace, up
+from weir_cli.commands import (
+    adapters,
+    billing,
+    chat,
+    demo,
+    doctor,
+    explain,
+    keys,
+    models,
+    tenants,
+    trace,
+    up,
+)
 from weir_cli.failure import Failure
 from weir_cli.loopback import spare_from_proxies
 from weir_cli.screen import err
@@ -22,7 +34,9 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(demo.demo)
 app.command()(chat.chat)
+app.command()(explain.explain)
 app.command()(models.models)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(billing.app, name="billing")

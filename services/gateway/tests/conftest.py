@@ -131,7 +131,7 @@ class TokenizerRoom(tokenizer_pb2_grpc.TokenizerServiceServicer):
 
     async def Decode(self, request: Any, context: Any) -> Any:
         """Like some tokenizers' decoders, this one drops a blank at the start of a text."""
-        assert request.keep_special_tokens
+        assert request.keep_special_tokens and request.skip_unknown_ids
         texts = ["".join(map(chr, one.ids)).removeprefix(" ") for one in request.sequences]
         self.house.spelled += len(texts)
         return tokenizer_pb2.DecodeResponse(texts=texts)

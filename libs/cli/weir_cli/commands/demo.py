@@ -14,13 +14,14 @@ from weir_cli.commands.chat import show
 from weir_cli.commands.up import ModelOption, Processes
 from weir_cli.failure import Failure
 from weir_cli.ledger import entries_of, entry_fields, ledger_sums
-from weir_cli.opening import MAX_TOKENS, PROMPT, can_chat, input_of
+from weir_cli.opening import MAX_TOKENS, PROMPT, input_of
 from weir_cli.progress import Progress
 from weir_cli.screen import AsJson, err, money, out, print_json, print_table
 from weir_cli.stack import state
 from weir_cli.stack.home import home_of
 from weir_cli.stack.interrupts import ending_on_signals
 from weir_cli.stack.stack import Options, running_stack
+from weir_cli.tokens import Tokens
 from weir_cli.traces import Span, folded, trace_of
 
 HTTP_TIMEOUT_S = 60
@@ -54,7 +55,7 @@ async def _some_stack(options: Options) -> AsyncIterator[None]:
 
 
 async def _demonstrate(stack: Admin, as_json: bool) -> tuple[dict[str, Any], list[Span]]:
-    running, chat = stack.stack, await can_chat(stack)
+    running, chat = stack.stack, await Tokens(stack, stack.stack.model).can_chat()
     if not as_json:
         out.print(PROMPT, style="bold", end=" ")
     answer = await generation.stream(

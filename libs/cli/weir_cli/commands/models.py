@@ -9,7 +9,7 @@ from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models that are loaded."""
+    """List the models and adapters that are loaded."""
     found = asyncio.run(_models())
     if as_json:
         print_json(found)
@@ -28,7 +28,7 @@ def models(as_json: AsJson = False) -> None:
         [
             (
                 model["name"],
-                model["architecture"],
+                _architecture(model),
                 f"{model['parameters']:,}",
                 model["dtype"],
                 model["context_tokens"],
@@ -39,6 +39,11 @@ def models(as_json: AsJson = False) -> None:
             for model in found
         ],
     )
+
+
+def _architecture(model: dict[str, Any]) -> str:
+    base_model = model["base_model"]
+    return f"adapter of {base_model}" if base_model else str(model["architecture"])
 
 
 async def _models() -> list[dict[str, Any]]:
@@ -55,6 +60,7 @@ async def _models() -> list[dict[str, Any]]:
             "vocab_size": model.vocab_size,
             "engine": model.engine,
             "loaded_at_s": model.loaded_at_s,
+            "base_model": model.base_model,
         }
         for model in answer.models
     ]

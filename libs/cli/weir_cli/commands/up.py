@@ -10,12 +10,13 @@ import typer
 from weir_cli import generation, snippets
 from weir_cli.admin import admin
 from weir_cli.commands.chat import show
-from weir_cli.opening import MAX_TOKENS, PROMPT, can_chat, input_of
+from weir_cli.opening import MAX_TOKENS, PROMPT, input_of
 from weir_cli.progress import Progress
 from weir_cli.screen import AsJson, err, out, print_json
 from weir_cli.stack.home import home_of
 from weir_cli.stack.interrupts import ending_on_signals
 from weir_cli.stack.stack import Options, Stack, running_stack
+from weir_cli.tokens import Tokens
 
 Processes = Annotated[
     bool, typer.Option("--processes", help="Every service in a process of its own, over gRPC.")
@@ -59,7 +60,7 @@ async def _serve(options: Options, as_json: bool) -> None:
                 print_json(_line(stack, ready_s))
             else:
                 async with admin(stack.home) as services:
-                    chat = await can_chat(services)
+                    chat = await Tokens(services, services.stack.model).can_chat()
                 _introduce(stack, ready_s, chat=chat)
                 await _show_one_request(stack, chat=chat)
                 progress.say("serving; Ctrl-C stops everything")

@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from weir_billing.adapters.database import Connection, Database, open_database, transaction
+from weir_billing.adapters.holds import PostgresHolds
 from weir_billing.adapters.migrate import migrate
+from weir_billing.adapters.price_books import PostgresPriceBooks
 from weir_kit.errors import Unavailable
 
 WAITING = """
@@ -120,10 +122,31 @@ async def test_two_processes_that_migrate_at_once_take_turns(database_url: str) 
     migrate(database_url)
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            ("0001",)
+            ("0002",)
         ]
 
 
 def _migrate_alone(database_url: str) -> None:
     code = "import sys; from weir_billing.adapters.migrate import migrate; migrate(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, database_url], check=True, timeout=60)
+
+
+HELD_BEFORE = """
+INSERT INTO holds (request_id, tenant_id, model, input_tokens, max_output_tokens, ttl_s, currency,
+    amount, price_book_version, created_at, expires_at, state)
+VALUES ('r1', 'a', 'tales', 100, 0, 300, 'USD', 100000, 1, now(), now(), 'HELD')
+"""
+
+
+async def test_a_hold_from_before_adapters_had_prices_is_still_read(database_url: str) -> None:
+    migrate(database_url, "0001")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(HELD_BEFORE)
+        migrate(database_url)
+        connection.execute(HELD_BEFORE.replace("r1", "r2"))  # a replica of before goes on
+    async with open_database(database_url) as database:
+        holds = PostgresHolds(database, PostgresPriceBooks(database))
+        for request_id in ("r1", "r2"):
+            hold = (await holds.standing(request_id, "a")).hold
+            assert hold is not None
+            assert (hold.reservation.model, hold.reservation.base_model) == ("tales", "")

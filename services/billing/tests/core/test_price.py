@@ -23,6 +23,17 @@ def test_a_model_has_its_own_price_or_that_of_the_star() -> None:
         PriceBook(1, "USD", checked_prices([Price("tales", 3, 4)]), 0.0).price_of("other")
 
 
+def test_an_adapter_without_a_price_has_its_models() -> None:
+    book = PriceBook(1, "USD", checked_prices([Price("tales", 3, 4), Price("tuned", 5, 6)]), 0.0)
+    assert book.price_of("other", base_model="tales").input_nanos_per_million == 3
+    assert book.price_of("tuned", base_model="tales").input_nanos_per_million == 5
+    with pytest.raises(PriceNotFound):
+        book.price_of("other", base_model="unknown")
+    starred = PriceBook(2, "USD", checked_prices([Price("tales", 3, 4), Price("*", 1, 2)]), 0.0)
+    assert starred.price_of("other", base_model="tales").input_nanos_per_million == 3
+    assert starred.price_of("other", base_model="unknown").input_nanos_per_million == 1
+
+
 def test_each_charge_line_is_rounded_once_half_to_even() -> None:
     price = Price("*", 500_000, 1_500_000)  # half a nano and one and a half nanos a token
     assert price.cost_nanos(TokenUsage(1, 0)) == 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from weir_contracts.billing.v1 import account_pb2
+from weir_contracts.billing.v1 import account_pb2, price_pb2
 from weir_contracts.billing.v1 import billing_pb2 as pb
 from weir_contracts.common.v1.money_pb2 import Money
 from weir_contracts.common.v1.usage_pb2 import TokenUsage
@@ -53,6 +53,26 @@ async def test_the_life_of_a_hold(client: Any) -> None:
     assert await client.billing.Settle(settling(), metadata=admitted) == settled
     balance = await client.account.GetBalance(account_pb2.GetBalanceRequest(tenant_id="a"))
     assert (balance.balance.credit.nanos, balance.balance.held.nanos) == (860_000, 0)
+
+
+async def test_an_adapter_is_held_and_charged_at_its_models_price(client: Any) -> None:
+    await open_account(client)
+    prices = [
+        price_pb2.Price(model="*", input_nanos_per_million=9, output_nanos_per_million=9),
+        price_pb2.Price(
+            model="base", input_nanos_per_million=10**9, output_nanos_per_million=2 * 10**9
+        ),
+    ]
+    await client.price.PublishPriceBook(price_pb2.PublishPriceBookRequest(prices=prices))
+    admitted = client.admitted("r1")
+    adapter = reserving(base_model="base")
+    hold = (await client.billing.Reserve(adapter, metadata=admitted)).hold
+    assert (hold.model, hold.amount.nanos) == ("tales", 200_000)
+    assert (await client.billing.Reserve(adapter, metadata=admitted)).hold == hold
+    with pytest.raises(Conflict), raising_weir_errors():
+        await client.billing.Reserve(reserving(), metadata=admitted)
+    settled = await client.billing.Settle(settling(), metadata=admitted)
+    assert settled.charged.nanos == 140_000
 
 
 async def test_a_released_hold_costs_nothing(client: Any) -> None:
@@ -106,6 +126,7 @@ async def test_no_price_and_no_credit_are_told_apart(client: Any) -> None:
         ({"request_id": ""}, "request_id"),
         ({"request_id": "a b"}, "request_id"),
         ({"model": ""}, "model"),
+        ({"base_model": "a b"}, "base_model"),
         ({"input_tokens": -1}, "input_tokens"),
         ({"max_output_tokens": -1}, "max_output_tokens"),
         ({"ttl_s": -1}, "ttl_s"),

@@ -9,7 +9,7 @@ from weir_billing.core.money import Money
 from weir_billing.core.usage import TokenUsage
 
 COLUMNS = """
-    request_id, tenant_id, model, input_tokens, max_output_tokens, ttl_s, currency,
+    request_id, tenant_id, model, base_model, input_tokens, max_output_tokens, ttl_s, currency,
     amount, price_book_version, extract(epoch FROM created_at)::float8 AS created_at_s,
     extract(epoch FROM expires_at)::float8 AS expires_at_s, state,
     extract(epoch FROM ended_at)::float8 AS ended_at_s, witness, used_input_tokens,
@@ -24,6 +24,7 @@ class HoldRow:
     request_id: str
     tenant_id: str
     model: str
+    base_model: str
     input_tokens: int
     max_output_tokens: int
     ttl_s: int
@@ -57,6 +58,7 @@ class HoldRow:
                 self.input_tokens,
                 self.max_output_tokens,
                 self.ttl_s,
+                self.base_model,
             ),
             amount=Money(self.amount, self.currency),
             price_book_version=self.price_book_version,
@@ -78,6 +80,7 @@ def opening(hold: Hold) -> dict[str, Any]:
         "request_id": wanted.request_id,
         "tenant_id": wanted.tenant_id,
         "model": wanted.model,
+        "base_model": wanted.base_model,
         "input_tokens": wanted.input_tokens,
         "max_output_tokens": wanted.max_output_tokens,
         "ttl_s": wanted.ttl_s,

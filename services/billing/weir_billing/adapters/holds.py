@@ -32,11 +32,11 @@ LEFT JOIN accounts AS a ON a.name = wanted.account AND a.tenant_id IS NOT NULL
 FIND = f"SELECT {COLUMNS} FROM holds WHERE request_id = %(request_id)s"  # noqa: S608 - constants
 LOCK = f"{FIND} FOR UPDATE"
 OPEN = """
-INSERT INTO holds (request_id, tenant_id, model, input_tokens, max_output_tokens, ttl_s, currency,
-    amount, price_book_version, created_at, expires_at, state)
-VALUES (%(request_id)s, %(tenant_id)s, %(model)s, %(input_tokens)s, %(max_output_tokens)s,
-    %(ttl_s)s, %(currency)s, %(amount)s, %(price_book_version)s, to_timestamp(%(created_at_s)s),
-    to_timestamp(%(expires_at_s)s), %(state)s)
+INSERT INTO holds (request_id, tenant_id, model, base_model, input_tokens, max_output_tokens,
+    ttl_s, currency, amount, price_book_version, created_at, expires_at, state)
+VALUES (%(request_id)s, %(tenant_id)s, %(model)s, %(base_model)s, %(input_tokens)s,
+    %(max_output_tokens)s, %(ttl_s)s, %(currency)s, %(amount)s, %(price_book_version)s,
+    to_timestamp(%(created_at_s)s), to_timestamp(%(expires_at_s)s), %(state)s)
 """
 # SKIP LOCKED: a hold that another replica sweeps or the gateway settles at this moment is theirs.
 LOCK_EXPIRED = f"""

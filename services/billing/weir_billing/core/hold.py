@@ -33,7 +33,10 @@ class Witness(StrEnum):
 
 @dataclass(frozen=True)
 class Reservation:
-    """What to hold for: the worst case of one request."""
+    """What to hold for: the worst case of one request.
+
+    `base_model` is the model that `model` is an adapter of, if it is one.
+    """
 
     request_id: str
     tenant_id: str
@@ -41,6 +44,11 @@ class Reservation:
     input_tokens: int
     max_output_tokens: int
     ttl_s: int
+    base_model: str = ""
+
+    def cost(self, book: PriceBook, usage: TokenUsage) -> Money:
+        """What `usage` of its model costs. Raises `PriceNotFound`."""
+        return book.cost(self.model, usage, self.base_model)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Change:
 def open_hold(reservation: Reservation, book: PriceBook, now_s: float) -> Change:
     """A new hold of the worst-case price. Raises `PriceNotFound`."""
     worst = TokenUsage(reservation.input_tokens, reservation.max_output_tokens)
-    amount = book.cost(reservation.model, worst)
+    amount = reservation.cost(book, worst)
     hold = Hold(reservation, amount, book.version, now_s, now_s + reservation.ttl_s)
     return Change(hold, hold_transfer(hold.tenant_id, hold.request_id, amount, now_s))
 
@@ -123,7 +131,7 @@ def settle(
         )
     if hold.state is not HoldState.HELD:
         raise Conflict(f"the hold is {hold.state} and its money is given back; nothing is charged")
-    cost = book.cost(hold.reservation.model, usage)
+    cost = hold.reservation.cost(book, usage)
     charged = Money(min(cost.nanos, hold.amount.nanos), hold.amount.currency)
     ended = replace(
         hold,

@@ -46,9 +46,13 @@ class PriceBook:
     prices: Mapping[str, Price]
     published_at_s: float
 
-    def price_of(self, model: str) -> Price:
-        """The model's own price, else that of `*`. Raises `PriceNotFound`."""
-        price = self.prices.get(model) or self.prices.get(ANY_MODEL)
+    def price_of(self, model: str, base_model: str = "") -> Price:
+        """The model's own price, else its base model's, else that of `*`.
+
+        `base_model` is what an adapter changes. Raises `PriceNotFound`.
+        """
+        names = (model, base_model, ANY_MODEL)
+        price = next((self.prices[name] for name in names if name in self.prices), None)
         if price is None:
             raise PriceNotFound(
                 f"price book {self.version} has no price for this model and none for '*'",
@@ -56,9 +60,9 @@ class PriceBook:
             )
         return price
 
-    def cost(self, model: str, usage: TokenUsage) -> Money:
-        """What the model's `usage` costs. Raises `PriceNotFound`."""
-        return Money(self.price_of(model).cost_nanos(usage), self.currency)
+    def cost(self, model: str, usage: TokenUsage, base_model: str = "") -> Money:
+        """What the model's `usage` costs, by `price_of`. Raises `PriceNotFound`."""
+        return Money(self.price_of(model, base_model).cost_nanos(usage), self.currency)
 
 
 def checked_prices(prices: Sequence[Price], field: str = "prices") -> dict[str, Price]:

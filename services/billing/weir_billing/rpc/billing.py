@@ -37,6 +37,9 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
             input_tokens=fields.tokens(request.input_tokens, "input_tokens"),
             max_output_tokens=fields.tokens(request.max_output_tokens, "max_output_tokens"),
             ttl_s=fields.ttl_s(request.ttl_s),
+            base_model=(
+                fields.model_name(request.base_model, "base_model") if request.base_model else ""
+            ),
         )
         return pb.ReserveResponse(hold=_hold(await self._billing.reserve(admission, wanted)))
 

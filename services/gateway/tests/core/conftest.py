@@ -58,12 +58,15 @@ class World:
     context_tokens: int = 512
     redacted: Input | None = None
     model_names: tuple[str, ...] = ("tales",)
+    base_models: dict[str, str] = field(default_factory=dict)
     allowed_models: frozenset[str] = frozenset()
 
     steps: int = 0
     on_step: Callable[[int, str], None] = lambda step, name: None
     holds: dict[str, str] = field(default_factory=dict)
     reserved: list[tuple[int, int, int]] = field(default_factory=list)
+    priced: list[Model] = field(default_factory=list)
+    tokenizers: set[str] = field(default_factory=set)
     settled: list[Usage] = field(default_factory=list)
     releases: int = 0
     records: list[Record] = field(default_factory=list)
@@ -150,27 +153,30 @@ class World:
 
     # Tokenizer
 
-    async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
+    async def encode(self, name: str, text: Input, timeout_s: float) -> tuple[int, ...]:
         await self.step("encode")
         self.encoded.append(text)
+        self.tokenizers.add(name)
         contents = text if isinstance(text, str) else "\n".join(m.content for m in text)
         return tuple(map(ord, contents))
 
-    async def count(self, model: str, text: Input, timeout_s: float) -> int:
-        return len(await self.encode(model, text, timeout_s))
+    async def count(self, name: str, text: Input, timeout_s: float) -> int:
+        return len(await self.encode(name, text, timeout_s))
 
     @asynccontextmanager
     async def decoder(
-        self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
+        self, name: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
     ) -> AsyncGenerator["World._Decoder", None]:
         await self.step("open decode")
+        self.tokenizers.add(name)
         self.decoders.append(World._Decoder(self, stop))
         yield self.decoders[-1]
 
     async def token_texts(
-        self, model: str, token_ids: Collection[int], timeout_s: float
+        self, name: str, token_ids: Collection[int], timeout_s: float
     ) -> dict[int, str]:
         await self.step("token texts")
+        self.tokenizers.add(name)
         return {token_id: chr(token_id) for token_id in token_ids}
 
     @property
@@ -200,7 +206,10 @@ class World:
     async def models(self, timeout_s: float) -> tuple[Model, ...]:
         await self.step("models")
         self.models_asked += 1
-        return tuple(Model(name, self.context_tokens, 0) for name in self.model_names)
+        return tuple(
+            Model(name, self.context_tokens, 0, self.base_models.get(name, ""))
+            for name in self.model_names
+        )
 
     async def generate(
         self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float
@@ -232,9 +241,16 @@ class World:
     # Billing
 
     async def reserve(
-        self, call: Call, admission: Admission, worst: Usage, ttl_s: int, timeout_s: float
+        self,
+        call: Call,
+        model: Model,
+        admission: Admission,
+        worst: Usage,
+        ttl_s: int,
+        timeout_s: float,
     ) -> bool:
         await self.step("reserve")
+        self.priced.append(model)
         self.reserved.append((worst.input_tokens, worst.output_tokens, ttl_s))
         held = self.holds.setdefault(call.request_id, "held") == "held"
         await self.step("reserved")

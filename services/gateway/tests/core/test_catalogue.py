@@ -30,6 +30,14 @@ async def test_a_model_that_the_key_may_not_use_is_not_found(
         await catalogue.model("key", "rhymes")
 
 
+async def test_an_adapters_tokens_are_counted_as_its_models(
+    world: Any, catalogue: Catalogue
+) -> None:
+    world.base_models = {"rhymes": "tales"}
+    assert await catalogue.count_tokens("key", "rhymes", "hello") == 5
+    assert world.tokenizers == {"tales"}
+
+
 async def test_counting_tokens_needs_a_model_that_the_key_may_use(
     world: Any, catalogue: Catalogue
 ) -> None:

@@ -45,6 +45,19 @@ async def test_a_request_goes_through_every_peer_and_is_charged(world: Any) -> N
     assert (record.outcome, record.charged) == ("stop", Money(20, "USD"))
 
 
+async def test_an_adapter_is_read_and_priced_as_its_model_but_generates_as_itself(
+    world: Any,
+) -> None:
+    world.model_names, world.base_models = ("tales", "tuned"), {"tuned": "tales"}
+    events = await world.run(model="tuned", top_logprobs=1)
+    assert text_of(events) == TEXT
+    assert world.tokenizers == {"tales"}
+    [priced] = world.priced
+    assert (priced.name, priced.base_model) == ("tuned", "tales")
+    assert [call.model for call in world.calls] == ["tuned"]
+    assert [record.model for record in world.records] == ["tuned"]
+
+
 async def test_the_charge_is_real_before_the_outcome_is_sent(world: Any) -> None:
     async for event in world.generation.generate(world.call()):
         if isinstance(event, Outcome):

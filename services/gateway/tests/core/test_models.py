@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weir_gateway.core.models import TTL_S
+from weir_gateway.core.models import TTL_S, UNKNOWN_TTL_S
 from weir_kit.errors import ModelNotFound
 
 
@@ -15,6 +15,18 @@ async def test_the_list_is_asked_for_once_in_its_time(world: Any) -> None:
     world.clock.advance(TTL_S)
     world.model_names = ("b", "a")
     assert [model.name for model in await world.models_on_offer.all()] == ["a", "b"]
+    assert world.models_asked == 2
+
+
+async def test_a_model_that_is_new_is_found_before_the_list_is_old(world: Any) -> None:
+    await world.models_on_offer.all()
+    world.model_names = ("tales", "tuned")
+    for _ in range(9):  # whoever asks for what there is not does not have inference asked each time
+        with pytest.raises(ModelNotFound):
+            await world.models_on_offer.get("tuned")
+    assert world.models_asked == 1
+    world.clock.advance(UNKNOWN_TTL_S)
+    assert (await world.models_on_offer.get("tuned")).name == "tuned"
     assert world.models_asked == 2
 
 

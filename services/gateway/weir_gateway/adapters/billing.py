@@ -4,7 +4,7 @@ import grpc
 
 from weir_contracts.billing.v1 import billing_pb2, billing_pb2_grpc
 from weir_gateway.core.call import Call, Money, Usage
-from weir_gateway.core.ports import Admission
+from weir_gateway.core.ports import Admission, Model
 from weir_gateway.translation import money_of_proto, usage_to_proto
 from weir_kit.admission import METADATA_KEY
 from weir_kit.status import raising_weir_errors
@@ -17,11 +17,18 @@ class BillingPeer:
         self._stub = billing_pb2_grpc.BillingServiceStub(channel)
 
     async def reserve(
-        self, call: Call, admission: Admission, worst: Usage, ttl_s: int, timeout_s: float
+        self,
+        call: Call,
+        model: Model,
+        admission: Admission,
+        worst: Usage,
+        ttl_s: int,
+        timeout_s: float,
     ) -> bool:
         request = billing_pb2.ReserveRequest(
             request_id=call.request_id,
-            model=call.model,
+            model=model.name,
+            base_model=model.base_model,
             input_tokens=worst.input_tokens,
             max_output_tokens=worst.output_tokens,
             ttl_s=ttl_s,

@@ -33,7 +33,9 @@ class InferencePeer:
         with raising_weir_errors():
             request = inference_pb2.ListModelsRequest()
             response = await self._repository.ListModels(request, timeout=timeout_s)
-        return tuple(Model(m.name, m.context_tokens, m.loaded_at_s) for m in response.models)
+        return tuple(
+            Model(m.name, m.context_tokens, m.loaded_at_s, m.base_model) for m in response.models
+        )
 
     async def generate(
         self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float

@@ -25,15 +25,15 @@ class TokenizerPeer:
         self._stub = tokenizer_pb2_grpc.TokenizerServiceStub(channel)
         self._token_texts: dict[tuple[str, int], str] = {}  # the oldest goes first
 
-    async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
-        request = tokenizer_pb2.EncodeRequest(tokenizer=model)
+    async def encode(self, name: str, text: Input, timeout_s: float) -> tuple[int, ...]:
+        request = tokenizer_pb2.EncodeRequest(tokenizer=name)
         _set_input(request, text)
         with raising_weir_errors():
             response = await self._stub.Encode(request, timeout=timeout_s)
         return tuple(response.sequences[0].ids)
 
-    async def count(self, model: str, text: Input, timeout_s: float) -> int:
-        request = tokenizer_pb2.CountTokensRequest(tokenizer=model)
+    async def count(self, name: str, text: Input, timeout_s: float) -> int:
+        request = tokenizer_pb2.CountTokensRequest(tokenizer=name)
         _set_input(request, text)
         with raising_weir_errors():
             response = await self._stub.CountTokens(request, timeout=timeout_s)
@@ -41,10 +41,10 @@ class TokenizerPeer:
 
     @asynccontextmanager
     async def decoder(
-        self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
+        self, name: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
     ) -> AsyncGenerator["DecodeStream", None]:
         options = tokenizer_pb2.DecodeStreamOptions(
-            tokenizer=model,
+            tokenizer=name,
             stop=stop,
             prompt_tail=tokenizer_pb2.TokenIds(ids=prompt.token_ids[-PROMPT_TAIL_TOKENS:]),
         )
@@ -53,29 +53,28 @@ class TokenizerPeer:
             yield DecodeStream(stream)
 
     async def token_texts(
-        self, model: str, token_ids: Collection[int], timeout_s: float
+        self, name: str, token_ids: Collection[int], timeout_s: float
     ) -> Mapping[int, str]:
-        known = {
-            i: self._token_texts[model, i] for i in token_ids if (model, i) in self._token_texts
-        }
+        known = {i: self._token_texts[name, i] for i in token_ids if (name, i) in self._token_texts}
         unknown = [token_id for token_id in token_ids if token_id not in known]
         for start in range(0, len(unknown), SEQUENCES_MAX // 2):
             asked = unknown[start : start + SEQUENCES_MAX // 2]
-            known.update(await self._ask_token_texts(model, asked, timeout_s))
-        self._token_texts.update({(model, i): text for i, text in known.items()})
+            known.update(await self._ask_token_texts(name, asked, timeout_s))
+        self._token_texts.update({(name, i): text for i, text in known.items()})
         while len(self._token_texts) > TOKEN_TEXTS_MAX:
             del self._token_texts[next(iter(self._token_texts))]
         return known
 
     async def _ask_token_texts(
-        self, model: str, token_ids: list[int], timeout_s: float
+        self, name: str, token_ids: list[int], timeout_s: float
     ) -> dict[int, str]:
         """What a token adds to itself: at the start of a text a decoder may drop a blank."""
         sequences = [[i] * times for i in token_ids for times in (1, 2)]
         request = tokenizer_pb2.DecodeRequest(
-            tokenizer=model,
+            tokenizer=name,
             sequences=[tokenizer_pb2.TokenIds(ids=ids) for ids in sequences],
             keep_special_tokens=True,
+            skip_unknown_ids=True,
         )
         with raising_weir_errors():
             response = await self._stub.Decode(request, timeout=timeout_s)

@@ -11,7 +11,7 @@ class FinishReason(StrEnum):
     """Why a generation ended."""
 
     STOP = "stop"  # the model ended the text, or a stop string was met
-    LENGTH = "length"  # `max_output_tokens` or the context's end was reached
+    LENGTH = "length"  # `max_output_tokens`, the context's end or its grammar's bounds were reached
     CONTENT_FILTER = "content_filter"  # a rule of the tenant's policy ended the text
 
 

@@ -38,8 +38,8 @@ class Catalogue:
         admission = await self._policy.authenticate(api_key, TIMEOUT_S)
         if not _may_use(admission, name):
             raise ModelNotAllowed(f"the key may not use the model {name!r}", field="model")
-        await self._models.get(name)
-        return await self._tokenizer.count(name, text, TIMEOUT_S)
+        model = await self._models.get(name)
+        return await self._tokenizer.count(model.tokenizer, text, TIMEOUT_S)
 
 
 def _may_use(admission: Admission, name: str) -> bool:

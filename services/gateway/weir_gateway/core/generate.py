@@ -20,7 +20,7 @@ from weir_gateway.core.echo import echo_of
 from weir_gateway.core.limits import check, check_told, input_field
 from weir_gateway.core.models import Models
 from weir_gateway.core.outputs import merged, parted, prompt_only
-from weir_gateway.core.ports import Delta, Ports
+from weir_gateway.core.ports import Delta, Model, Ports
 from weir_gateway.core.run import Run
 from weir_gateway.core.running import Running
 from weir_gateway.core.spelling import Spelling
@@ -56,8 +56,9 @@ class Generation:
                 await self._admit(call, deadline) as run,
             ):
                 prompt = await self._prompt(run, encoding)
-                await run.reserve(prompt)
-                async with aclosing(self._pieces(run, prompt)) as pieces:
+                model = await self._models.get(call.model)
+                await run.reserve(model, prompt)
+                async with aclosing(self._pieces(run, model, prompt)) as pieces:
                     async for piece in pieces:
                         if not run.engine_started:
                             yield run.start()
@@ -102,9 +103,9 @@ class Generation:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _encode(self, model: str, text: Input, deadline: Deadline) -> TokenIds:
-        await self._models.get(model)  # an unknown model is our error, not the tokenizer's
-        return await self._ports.tokenizer.encode(model, text, deadline.remaining_s())
+    async def _encode(self, name: str, text: Input, deadline: Deadline) -> TokenIds:
+        model = await self._models.get(name)  # an unknown model is our error, not the tokenizer's
+        return await self._ports.tokenizer.encode(model.tokenizer, text, deadline.remaining_s())
 
     async def _admit(self, call: Call, deadline: Deadline) -> Run:
         admission = await self._ports.policy.admit(call, deadline.remaining_s())
@@ -126,24 +127,31 @@ class Generation:
         check_told(call, prompt)
         return prompt
 
-    async def _pieces(self, run: Run, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, run: Run, model: Model, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         call, timeout_s = run.call, run.deadline.remaining_s()
         deltas = self._ports.inference.generate(call, run.admission, prompt, timeout_s)
         if call.max_output_tokens == 0:
             deltas = prompt_only(deltas, scored=call.top_logprobs is not None)
         async with parted(deltas, call.n) as outputs:
-            streams = [self._output(run, prompt, n, output) for n, output in enumerate(outputs)]
+            streams = [
+                self._output(run, model, prompt, n, output) for n, output in enumerate(outputs)
+            ]
             # A single output needs no task of its own.
             async with aclosing(merged(streams) if call.n > 1 else streams[0]) as pieces:
                 async for piece in pieces:
                     yield piece
 
     def _output(
-        self, run: Run, prompt: Prompt, output: int, deltas: AsyncGenerator[Delta, None]
+        self,
+        run: Run,
+        model: Model,
+        prompt: Prompt,
+        output: int,
+        deltas: AsyncGenerator[Delta, None],
     ) -> AsyncGenerator[Piece, None]:
         call, tokenizer, timeout_s = run.call, self._ports.tokenizer, run.deadline.remaining_s()
-        spelling = Spelling(lambda ids: tokenizer.token_texts(call.model, ids, timeout_s))
-        decoder = tokenizer.decoder(call.model, prompt, call.stop, timeout_s)
+        spelling = Spelling(lambda ids: tokenizer.token_texts(model.tokenizer, ids, timeout_s))
+        decoder = tokenizer.decoder(model.tokenizer, prompt, call.stop, timeout_s)
         principal = run.admission.principal
         screener = self._ports.policy.screener(call.request_id, principal, timeout_s)
         return screen(decode(deltas, decoder, spelling, echo_of(call, prompt)), screener, output)

@@ -81,11 +81,20 @@ class Delta:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is loaded. `context_tokens`: prompt and output together, at most."""
+    """A model that is loaded, or an adapter of `base_model`.
+
+    `context_tokens`: prompt and output together, at most.
+    """
 
     name: str
     context_tokens: int
     created_at_s: int
+    base_model: str = ""
+
+    @property
+    def tokenizer(self) -> str:
+        """Its tokenizer's name: a model's own, so an adapter's is its model's."""
+        return self.base_model or self.name
 
 
 @dataclass(frozen=True)
@@ -146,26 +155,29 @@ class Policy(Protocol):
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back. A model's tokenizer has the model's name."""
+    """Text to token ids and back. `name` is a tokenizer's: `Model.tokenizer`."""
 
-    async def encode(self, model: str, text: Input, timeout_s: float) -> tuple[int, ...]:
+    async def encode(self, name: str, text: Input, timeout_s: float) -> tuple[int, ...]:
         """The ids of a conversation (by the model's chat template) or a plain prompt."""
         ...
 
-    async def count(self, model: str, text: Input, timeout_s: float) -> int:
+    async def count(self, name: str, text: Input, timeout_s: float) -> int:
         """How many ids `encode` would give."""
         ...
 
     def decoder(
-        self, model: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
+        self, name: str, prompt: Prompt, stop: tuple[str, ...], timeout_s: float
     ) -> AbstractAsyncContextManager[Decoder]:
         """Open a decoder for the output that follows `prompt`."""
         ...
 
     async def token_texts(
-        self, model: str, token_ids: Collection[int], timeout_s: float
+        self, name: str, token_ids: Collection[int], timeout_s: float
     ) -> Mapping[int, str]:
-        """The text of each token as it stands inside a text; U+FFFD for parts of characters."""
+        """The text of each token as it stands inside a text; U+FFFD for parts of characters.
+
+        No text where the tokenizer has no such token: a model's vocabulary may be padded.
+        """
         ...
 
 
@@ -190,7 +202,13 @@ class Billing(Protocol):
     """Money held before the work and charged after; every method is idempotent by request id."""
 
     async def reserve(
-        self, call: Call, admission: Admission, worst: Usage, ttl_s: int, timeout_s: float
+        self,
+        call: Call,
+        model: Model,
+        admission: Admission,
+        worst: Usage,
+        ttl_s: int,
+        timeout_s: float,
     ) -> bool:
         """Hold the price of `worst`; False if the request's hold was closed before.
 

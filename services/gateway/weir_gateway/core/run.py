@@ -13,7 +13,7 @@ from weir_gateway.core.call import Call, Finding, Money, Outcome, Piece, Prompt,
 from weir_gateway.core.charge import Ending, charged_usage, worst_usage
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
-from weir_gateway.core.ports import Admission, Ports, Record
+from weir_gateway.core.ports import Admission, Model, Ports, Record
 from weir_gateway.core.progress import Progress
 from weir_kit.clock import Clock
 from weir_kit.errors import (
@@ -76,7 +76,7 @@ class Run:
     async def __aenter__(self) -> Self:
         return self
 
-    async def reserve(self, prompt: Prompt) -> None:
+    async def reserve(self, model: Model, prompt: Prompt) -> None:
         """Hold the worst-case price for a little longer than the request may take."""
         self._progress = Progress(len(prompt.token_ids), self.call.n)
         worst = worst_usage(self.call, prompt)
@@ -85,7 +85,7 @@ class Run:
         # In a task that outlives the client: billing may have taken the call already.
         self._reserving = self._closings.start(
             self.call.request_id,
-            self._billing.reserve(self.call, self.admission, worst, ttl_s, timeout_s),
+            self._billing.reserve(self.call, model, self.admission, worst, ttl_s, timeout_s),
         )
         if not await asyncio.shield(self._reserving):
             raise Conflict(

@@ -44,8 +44,8 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 
 
-def tokens_of(mask: bytes) -> list[int]:
-    bits = int.from_bytes(mask, "little")
+def tokens_of(mask: bytes | None) -> list[int]:
+    bits = int.from_bytes(mask or b"", "little")
     return [token for token in range(VOCAB) if bits >> token & 1]
 
 
@@ -108,6 +108,36 @@ async def test_whatever_ends_matches_its_regex_and_may_end_only_then(
         assert not ended or re.fullmatch(pattern, text_of(output))
 
 
+@pytest.mark.parametrize(
+    ("json_text", "may_stand"),
+    [
+        ('{"depth":[1,2]}', True),
+        ('{"depth": [1, 2]}', True),
+        ('{ "depth" : [ 1 ] }', True),
+        ('{"depth":  [1]}', False),
+        ('{"depth":\n[1]}', False),
+        ('{\t"depth":[1]}', False),
+        (' {"depth":[1]}', False),
+    ],
+)
+@pytest.mark.parametrize("schema", ["{}", "true", ' {"type": "object"}'])
+async def test_json_has_one_blank_at_most_between_its_parts(
+    compiler: GrammarCompiler, schema: str, json_text: str, may_stand: bool
+) -> None:
+    grammar = await compiler.compile(GrammarSpec("json_schema", (schema,)))
+    matcher, output = grammar.matcher(), ids_of(json_text)
+    stands = all(token in tokens_of(matcher.allowed(output[:n])) for n, token in enumerate(output))
+    assert stands == may_stand
+
+
+async def test_a_schema_may_ask_for_other_whitespace(compiler: GrammarCompiler) -> None:
+    schema = {"type": "array", "x-guidance": {"whitespace_pattern": "[ \\n]*"}}
+    output = ids_of("[\n 1]")
+    matcher = (await compiler.compile(spec_of(schema))).matcher()
+    for n, token in enumerate(output):
+        assert token in tokens_of(matcher.allowed(output[:n]))
+
+
 @pytest.mark.parametrize("texts", LISTS)
 async def test_every_choice_is_reached_and_nothing_else(
     compiler: GrammarCompiler, texts: tuple[str, ...]
@@ -142,6 +172,21 @@ async def test_drafts_are_tried_and_undone(compiler: GrammarCompiler) -> None:
             assert matcher.allowed(tokens) == grammar.matcher().allowed(tokens)
 
     check()
+
+
+async def test_an_output_that_outgrows_its_grammar_is_cut_and_the_next_begins_anew(
+    compiler: GrammarCompiler,
+) -> None:
+    # Whether the end is near hangs on each of the last 60 letters: many states to tell apart.
+    spec = GrammarSpec("regex", ("(?s:.*)[aeiou](?s:.){60}[xyz](?s:.){60}!",))
+    choose = random.Random(0)
+    for _ in range(2):
+        matcher, output = (await compiler.compile(spec)).matcher(), list[int]()
+        while (mask := matcher.allowed(output)) is not None:
+            output.append(choose.choice(tokens_of(mask)))
+            assert len(output) < 200
+        assert output
+        assert matcher.allowed(output) is None
 
 
 async def test_after_the_end_only_the_end_may_follow(compiler: GrammarCompiler) -> None:

@@ -59,6 +59,16 @@ class EvenTokens:
         return bits.to_bytes(VOCAB // 8 - 1, "little")  # fewer tokens than the model
 
 
+class ThreeTokens:
+    """A grammar that can be followed for three tokens and no further."""
+
+    def matcher(self) -> Matcher:
+        return self
+
+    def allowed(self, output: ReadOnlyList[int]) -> bytes | None:
+        return b"\xff" if len(output) < 3 else None
+
+
 def sequence_of(
     sampling: Sampling,
     prompt: tuple[int, ...] = (1,),
@@ -209,6 +219,18 @@ def test_drafts_that_are_right_leave_the_text_as_it_is(
     assert [one.token_id for one in result.logprobs[: n_right + 1]] == [
         one.token_id for one in told[: n_right + 1]
     ]
+
+
+@pytest.mark.parametrize(("n_output", "cut_at"), [(0, None), (1, 2), (2, 1), (3, 0)])
+def test_a_grammar_that_cannot_go_on_says_where_it_cuts_the_output_off(
+    n_output: int, cut_at: int | None
+) -> None:
+    logits = torch.stack([random_logits(VOCAB, seed) for seed in range(5)])
+    grammatical = sequence_of(Sampling(0.0), output=[5] * n_output, grammar=ThreeTokens())
+    free = sequence_of(Sampling(0.0))
+    steps = [slice_of(free), slice_of(free, samples=False), slice_of(grammatical, [5, 5])]
+    results = sample(logits[:4], steps)
+    assert [result.cut_at for result in results] == [None, None, cut_at]
 
 
 @given(samplings, prompts, outputs, st.integers(0, 2**32))

@@ -8,7 +8,7 @@ from weir_inference.core.request import EndReason, Priority, Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.scheduler import Limits, Scheduler
 from weir_inference.core.sequence import Sequence, State
-from weir_inference.core.step_plan import SliceResult, StepPlan
+from weir_inference.core.step_plan import Advance, SliceResult, StepPlan
 from weir_inference.core.token_logprob import TokenLogprob
 from weir_kit.errors import ContextLengthExceeded, QueueFull
 
@@ -40,6 +40,13 @@ def turn(it: Scheduler, token_id: int = 7, now_s: float = 0.0) -> StepPlan:
 
 class NoGrammar:
     def matcher(self) -> Any: ...
+
+
+def cut(it: Scheduler, *token_ids: int, cut_at: int) -> Advance:
+    """Turn a step in which a grammar cuts off the one sequence that runs."""
+    plan = it.plan(0.0)
+    [advance] = it.commit(plan, [SliceResult(token_ids, cut_at=cut_at)], 0.0)
+    return advance
 
 
 def sizes(plan: StepPlan) -> list[tuple[str, int]]:
@@ -112,6 +119,29 @@ def test_what_is_computed_anew_after_preemption_is_found_in_the_cache() -> None:
         plan = turn(it)
     assert plan.slices[-1].start >= 4
     assert young.cached_tokens == 0, "it found nothing when it came"
+
+
+def test_an_output_that_its_grammar_cuts_off_has_not_stopped_by_itself() -> None:
+    it = scheduler()
+    sequence = it.add(request(4, grammar=NoGrammar()), 0.0)
+    turn(it)
+    advance = cut(it, EOS, cut_at=0)  # what the runner chose there counts for nothing
+    assert (advance.token_ids, advance.reason) == ((), EndReason.LENGTH)
+    assert (sequence.reason, sequence.n_output) == (EndReason.LENGTH, 1)
+    assert it.pool.n_held == 0
+
+
+def test_the_other_outputs_of_a_call_are_queued_however_many_wait() -> None:
+    it = scheduler(max_queued=2, max_queued_tokens=8)
+    for name in ("a", "b"):
+        it.add(request(4, name=name), 0.0)
+    with pytest.raises(QueueFull):
+        it.add(request(4, name="c"), 0.0)
+    it.add(request(4, name="a", output=1), 0.0)
+    it.add(request(4, name="a", output=2), 0.0)
+    assert len(it.waiting) == 4
+    with pytest.raises(QueueFull):
+        it.add(request(4, name="c"), 0.0)
 
 
 def test_what_can_never_fit_is_refused_at_once() -> None:

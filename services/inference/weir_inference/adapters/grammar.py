@@ -25,6 +25,9 @@ COMPILED_MAX = 128
 # llguidance recurses over rules that name rules: 64 KiB of them overflow 8 MiB, and that would end
 # the process. What is not touched of a stack takes no memory.
 STACK_BYTES = 256 * 2**20
+# One blank at most, where JSON may have any: else a small model fills its answer with line breaks.
+# A schema's own `x-guidance` goes before.
+JSON_WHITESPACE = " "
 
 
 class GrammarCompiler:
@@ -38,7 +41,7 @@ class GrammarCompiler:
         self._compile_s = compile_s
         self._tokenizer: llguidance.LLTokenizer | None = None
         self._tokenizer_lock = threading.Lock()
-        self._compiled: OrderedDict[GrammarSpec, Grammar] = OrderedDict()
+        self._compiled: OrderedDict[GrammarSpec, LlguidanceGrammar] = OrderedDict()
         self._turns = asyncio.Semaphore(COMPILING_MAX)
         self._n_waiting = 0
 
@@ -50,7 +53,7 @@ class GrammarCompiler:
         `sampling.grammar`) where the model has no tokenizer.json, `QueueFull` while too many wait.
         """
         grammar = self._compiled.get(spec)
-        if grammar is None:
+        if grammar is None or grammar.outgrown:
             grammar = await self._compile(spec)
         self._compiled[spec] = grammar
         self._compiled.move_to_end(spec)
@@ -58,7 +61,7 @@ class GrammarCompiler:
             self._compiled.popitem(last=False)
         return grammar
 
-    async def _compile(self, spec: GrammarSpec) -> Grammar:
+    async def _compile(self, spec: GrammarSpec) -> "LlguidanceGrammar":
         if not (self._folder / "tokenizer.json").is_file():
             raise InvalidArgument(
                 "this model's folder has no tokenizer.json: it cannot follow a grammar",
@@ -85,9 +88,9 @@ class GrammarCompiler:
             raise InvalidArgument(reason_of(compiled, spec.texts), field=field)
         return compiled
 
-    def _start(self, spec: GrammarSpec) -> "Future[Grammar | str]":
+    def _start(self, spec: GrammarSpec) -> "Future[LlguidanceGrammar | str]":
         """Begin on a new thread: the grammar, or what llguidance says is wrong with it."""
-        result: Future[Grammar | str] = Future()
+        result: Future[LlguidanceGrammar | str] = Future()
 
         def work() -> None:
             result.set_running_or_notify_cancel()
@@ -104,7 +107,7 @@ class GrammarCompiler:
             threading.stack_size(usual)
         return result
 
-    def _build(self, spec: GrammarSpec) -> Grammar | str:
+    def _build(self, spec: GrammarSpec) -> "LlguidanceGrammar | str":
         tokenizer = self._load_tokenizer()
         try:
             text = _grammar_text(spec)
@@ -133,39 +136,48 @@ class GrammarCompiler:
 
 
 class LlguidanceGrammar:
-    """A compiled grammar: a matcher at its start, to be copied."""
+    """A compiled grammar: a matcher at its start, to be copied.
+
+    What copies learn of it they share, and with it llguidance's limits: where one has outgrown
+    them, none goes on.
+    """
 
     def __init__(self, start: llguidance.LLMatcher, eos_token_ids: Sequence[int]) -> None:
+        self.outgrown = False
         self._start = start
         mask = sum(1 << token_id for token_id in set(eos_token_ids))
         self._only_eos = mask.to_bytes(mask.bit_length() // 8 + 1, "little")
 
     def matcher(self) -> Matcher:
         """A matcher for a new output."""
-        return LlguidanceMatcher(self._start.deep_copy(), self._only_eos)
+        return LlguidanceMatcher(self, self._start.deep_copy(), self._only_eos)
 
 
 class LlguidanceMatcher:
     """Where one output stands. Tokens that an earlier call had and a later one has not are undone.
 
-    So drafts can be tried. Where the output left the grammar, as after the end-of-text token, or
-    where going on costs more than llguidance's limits allow, only the end-of-text token may follow.
+    So drafts can be tried. Where the output left the grammar, as after the end-of-text token, only
+    that token may follow.
     """
 
-    def __init__(self, matcher: llguidance.LLMatcher, only_eos: bytes) -> None:
+    def __init__(
+        self, grammar: LlguidanceGrammar, matcher: llguidance.LLMatcher, only_eos: bytes
+    ) -> None:
+        self._grammar = grammar
         self._matcher = matcher
         self._only_eos = only_eos
         self._consumed: list[int] = []
 
-    def allowed(self, output: Sequence[int]) -> bytes:
+    def allowed(self, output: Sequence[int]) -> bytes | None:
         """See `Matcher`; bits beyond the tokenizer's vocabulary may be missing."""
         if self._matcher.is_error():
-            return self._only_eos
+            return None
         self._follow(list(output))
         mask = self._matcher.compute_bitmask()
         if self._matcher.is_error():
-            log.warning("an output has outgrown the limits of its grammar, and is ended")
-            return self._only_eos
+            log.warning("an output has outgrown the limits of its grammar, and is cut off")
+            self._grammar.outgrown = True
+            return None
         return mask if len(self._consumed) == len(output) else self._only_eos
 
     def _follow(self, output: list[int]) -> None:
@@ -182,7 +194,7 @@ class LlguidanceMatcher:
 def _grammar_text(spec: GrammarSpec) -> str:
     match spec.kind:
         case "json_schema":
-            return llguidance.LLMatcher.grammar_from_json_schema(spec.texts[0])
+            return _json_grammar_text(spec.texts[0])
         case "regex":
             return llguidance.LLMatcher.grammar_from_regex(spec.texts[0])
         case "lark":
@@ -191,6 +203,17 @@ def _grammar_text(spec: GrammarSpec) -> str:
             return llguidance.grammar_from("choice", json.dumps(spec.texts))
         case kind:
             raise AssertionError(f"no such kind of grammar: {kind}")
+
+
+def _json_grammar_text(schema: str) -> str:
+    """llguidance takes options with an object only; of what is none it says what is wrong."""
+    if schema.strip() == "true":
+        schema = "{}"
+    if not schema.lstrip().startswith("{"):
+        return llguidance.LLMatcher.grammar_from_json_schema(schema)
+    return llguidance.LLMatcher.grammar_from_json_schema(
+        schema, defaults={"whitespace_pattern": JSON_WHITESPACE}
+    )
 
 
 def _limits() -> llguidance.LLParserLimits:

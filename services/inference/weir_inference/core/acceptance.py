@@ -11,7 +11,8 @@ def accept_tokens(one: Slice, result: SliceResult) -> EndReason | None:
 
     The first counts always. Each further one was chosen after a guess, and counts as long as all
     guesses before it were the tokens chosen: then it is what a step without guesses would choose.
-    A token that ends the sequence is not appended.
+    A token that ends the sequence is not appended. What its grammar cuts off is no whole text: it
+    ends as one that is too long.
     """
     sequence, chosen = one.sequence, result.token_ids
     n_valid, n_drafted = 1, one.n_draft
@@ -23,7 +24,10 @@ def accept_tokens(one: Slice, result: SliceResult) -> EndReason | None:
     reason = None
     known, n_max = sequence.token_ids, sequence.n_prompt + sequence.request.max_output_tokens
     n_before = len(known)
-    for token_id in chosen[:n_valid]:
+    for n, token_id in enumerate(chosen[:n_valid]):
+        if n == result.cut_at:
+            reason = EndReason.LENGTH
+            break
         if token_id in sequence.stop_token_ids:
             reason = EndReason.STOP
             break

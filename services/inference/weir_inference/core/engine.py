@@ -105,7 +105,8 @@ class Engine(Protocol):
     def submit(self, request: Request) -> Generation:
         """Queue a request.
 
-        Raises `ContextLengthExceeded`, `QueueFull`, `AlreadyExists`, `Unavailable`.
+        Raises `ContextLengthExceeded`, `QueueFull` (for a call's first output only),
+        `AlreadyExists`, `Unavailable`.
         """
         ...
 

@@ -19,11 +19,12 @@ class GrammarSpec:
 class Matcher(Protocol):
     """Where one output stands in its grammar."""
 
-    def allowed(self, output: Sequence[int]) -> bytes:
+    def allowed(self, output: Sequence[int]) -> bytes | None:
         """Which tokens may follow these: a bit for each of the vocabulary, little-endian.
 
         The end-of-text token may follow where the grammar is complete. `output` is all tokens so
         far: the last call's and more, or less where some of those were drafts that proved wrong.
+        None where going on would cost more than a grammar may.
         """
         ...
 

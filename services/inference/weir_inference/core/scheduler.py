@@ -54,7 +54,12 @@ class Scheduler:
         self._next_deadline_s = float("inf")
 
     def add(self, request: Request, now_s: float) -> Sequence:
-        """Queue a request; `ContextLengthExceeded` if it can never fit, `QueueFull` if not now."""
+        """Queue a request; `ContextLengthExceeded` if it can never fit, `QueueFull` if not now.
+
+        The queue's bound is for calls: those of a call's outputs that follow its first are let in
+        with it, or the call would be turned away after its first tokens. While the queue is above
+        its bound no call comes in, so it never holds more than all outputs of as many calls.
+        """
         n_prompt, limit = len(request.prompt_token_ids), self.limits.context_tokens
         assert n_prompt > 0
         assert request.max_output_tokens > 0
@@ -64,10 +69,7 @@ class Scheduler:
                 f"exceed the {limit} tokens that this model serves",
                 field="max_output_tokens" if n_prompt < limit else "prompt_token_ids",
             )
-        n_tokens = self.waiting.n_tokens + n_prompt
-        if len(self.waiting) >= self.limits.max_queued or (
-            self.waiting and n_tokens > self.limits.max_queued_tokens
-        ):
+        if request.output == 0 and not self._has_room(n_prompt):
             raise QueueFull(
                 f"{len(self.waiting)} requests of {self.waiting.n_tokens} tokens wait already",
                 retry_after_s=self._retry_after.seconds(now_s),
@@ -188,6 +190,13 @@ class Scheduler:
     def forget_adapters(self) -> None:
         """Let no request find what earlier ones computed with an adapter: one was replaced."""
         self._adapters_generation += 1
+
+    def _has_room(self, n_prompt: int) -> bool:
+        """Whether the queue takes another call, with so many tokens."""
+        if len(self.waiting) >= self.limits.max_queued:
+            return False
+        n_tokens = self.waiting.n_tokens + n_prompt
+        return not self.waiting or n_tokens <= self.limits.max_queued_tokens
 
     def _next_suspect(self) -> Sequence | None:
         while self._suspects and self._suspects[0].state is not State.RUNNING:

@@ -56,12 +56,15 @@ class SliceResult:
     """What the runner made of a slice.
 
     `token_ids` are the `n_sampled` chosen ones, `logprobs` tell of each of them if the request asks
-    for it. `prompt_logprobs` tell of the prompt tokens that follow those of the slice.
+    for it. `prompt_logprobs` tell of the prompt tokens that follow those of the slice. `cut_at` is
+    the first of the `token_ids` of which the request's grammar could not say what may stand there:
+    the output ends before it.
     """
 
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    cut_at: int | None = None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,12 @@ async def test_special_tokens_are_kept_on_request(stub: "Stub") -> None:
     assert list((await stub.Decode(request)).texts) == ["<s>weir"]
 
 
+async def test_unknown_ids_are_passed_over_on_request(stub: "Stub") -> None:
+    request = decode([99_999], [*await ids_of(stub, "weir"), 99_999, 2**32 - 1])
+    request.skip_unknown_ids = True
+    assert list((await stub.Decode(request)).texts) == ["", "weir"]
+
+
 async def test_a_conversation_is_one_sequence_with_or_without_the_opening(stub: "Stub") -> None:
     request = pb.EncodeRequest(tokenizer="byte-level", chat=chat("hi"))
     [opened] = (await stub.Encode(request)).sequences

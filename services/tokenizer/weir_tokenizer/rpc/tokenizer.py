@@ -50,6 +50,8 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         """Decode whole sequences."""
         tokenizer = self._catalog.named(request.tokenizer)
         sequences = [list(sequence.ids) for sequence in request.sequences]
+        if request.skip_unknown_ids:
+            sequences = [[i for i in ids if i < tokenizer.id_limit] for ids in sequences]
         n_ids = limits.check_sequences(sequences, tokenizer)
         texts = await self._workbench.run(
             n_ids * DECODE_US_PER_ID, _decode, tokenizer, sequences, request.keep_special_tokens

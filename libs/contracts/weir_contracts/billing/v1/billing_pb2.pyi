@@ -113,6 +113,7 @@ class ReserveRequest(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     TTL_S_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The gateway's id of the request; must be the admission's."""
     model: _builtins.str
@@ -123,6 +124,10 @@ class ReserveRequest(_message.Message):
     """Output tokens at most."""
     ttl_s: _builtins.int
     """Seconds until the hold ends by itself; 0: 300; at most 3600."""
+    base_model: _builtins.str
+    """The model that `model` is an adapter of: its price holds where the adapter has none of its own.
+    Empty for what is no adapter.
+    """
     def __init__(
         self,
         *,
@@ -131,10 +136,11 @@ class ReserveRequest(_message.Message):
         input_tokens: _builtins.int = ...,
         max_output_tokens: _builtins.int = ...,
         ttl_s: _builtins.int = ...,
+        base_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "model", b"model", "request_id", b"request_id", "ttl_s", b"ttl_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "model", b"model", "request_id", b"request_id", "ttl_s", b"ttl_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

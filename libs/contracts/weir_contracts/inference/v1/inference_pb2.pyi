@@ -59,7 +59,7 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     FINISH_REASON_STOP: _FinishReason.ValueType  # 1
     """The model ended the text, or a stop string was met."""
     FINISH_REASON_LENGTH: _FinishReason.ValueType  # 2
-    """`max_output_tokens` or the context's end was reached."""
+    """`max_output_tokens`, the context's end or the bounds of its grammar were reached."""
     FINISH_REASON_CONTENT_FILTER: _FinishReason.ValueType  # 3
     """A rule of the tenant's policy ended the text."""
 
@@ -71,7 +71,7 @@ FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 FINISH_REASON_STOP: FinishReason.ValueType  # 1
 """The model ended the text, or a stop string was met."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
-"""`max_output_tokens` or the context's end was reached."""
+"""`max_output_tokens`, the context's end or the bounds of its grammar were reached."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 3
 """A rule of the tenant's policy ended the text."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from weir_contracts.common.v1 import chat_pb2 as weir_dot_common_dot_v1_dot_chat__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/tokenizer/v1/tokenizer.proto\x12\x11weir.tokenizer.v1\x1a\x19weir/common/v1/chat.proto\"\x16\n\x05Texts\x12\r\n\x05texts\x18\x01 \x03(\t\"\xb9\x01\n\rEncodeRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12)\n\x05texts\x18\x02 \x01(\x0b\x32\x18.weir.tokenizer.v1.TextsH\x00\x12$\n\x04\x63hat\x18\x03 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x1b\n\x13skip_special_tokens\x18\x04 \x01(\x08\x12\x1e\n\x16skip_generation_prompt\x18\x05 \x01(\x08\x42\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"@\n\x0e\x45ncodeResponse\x12.\n\tsequences\x18\x01 \x03(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\"o\n\rDecodeRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12.\n\tsequences\x18\x02 \x03(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\x12\x1b\n\x13keep_special_tokens\x18\x03 \x01(\x08\"\x1f\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\"\x8a\x01\n\x13\x44\x65\x63odeStreamRequest\x12\x39\n\x07options\x18\x01 \x01(\x0b\x32&.weir.tokenizer.v1.DecodeStreamOptionsH\x00\x12-\n\x06tokens\x18\x02 \x01(\x0b\x32\x1b.weir.tokenizer.v1.TokenIdsH\x00\x42\t\n\x07message\"\x85\x01\n\x13\x44\x65\x63odeStreamOptions\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12\x0c\n\x04stop\x18\x02 \x03(\t\x12\x1b\n\x13keep_special_tokens\x18\x03 \x01(\x08\x12\x30\n\x0bprompt_tail\x18\x04 \x01(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\"J\n\x14\x44\x65\x63odeStreamResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x63oded_tokens\x18\x02 \x01(\x05\x12\x0c\n\x04stop\x18\x03 \x01(\t\"\x81\x01\n\x12\x43ountTokensRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12)\n\x05texts\x18\x02 \x01(\x0b\x32\x18.weir.tokenizer.v1.TextsH\x00\x12$\n\x04\x63hat\x18\x03 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x42\x07\n\x05input\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x05\"\x17\n\x15ListTokenizersRequest\"N\n\x16ListTokenizersResponse\x12\x34\n\ntokenizers\x18\x01 \x03(\x0b\x32 .weir.tokenizer.v1.TokenizerInfo\"L\n\rTokenizerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvocab_size\x18\x02 \x01(\x05\x12\x19\n\x11has_chat_template\x18\x03 \x01(\x08\x32\xda\x03\n\x10TokenizerService\x12M\n\x06\x45ncode\x12 .weir.tokenizer.v1.EncodeRequest\x1a!.weir.tokenizer.v1.EncodeResponse\x12M\n\x06\x44\x65\x63ode\x12 .weir.tokenizer.v1.DecodeRequest\x1a!.weir.tokenizer.v1.DecodeResponse\x12\x63\n\x0c\x44\x65\x63odeStream\x12&.weir.tokenizer.v1.DecodeStreamRequest\x1a\'.weir.tokenizer.v1.DecodeStreamResponse(\x01\x30\x01\x12\\\n\x0b\x43ountTokens\x12%.weir.tokenizer.v1.CountTokensRequest\x1a&.weir.tokenizer.v1.CountTokensResponse\x12\x65\n\x0eListTokenizers\x12(.weir.tokenizer.v1.ListTokenizersRequest\x1a).weir.tokenizer.v1.ListTokenizersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/tokenizer/v1/tokenizer.proto\x12\x11weir.tokenizer.v1\x1a\x19weir/common/v1/chat.proto\"\x16\n\x05Texts\x12\r\n\x05texts\x18\x01 \x03(\t\"\xb9\x01\n\rEncodeRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12)\n\x05texts\x18\x02 \x01(\x0b\x32\x18.weir.tokenizer.v1.TextsH\x00\x12$\n\x04\x63hat\x18\x03 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x1b\n\x13skip_special_tokens\x18\x04 \x01(\x08\x12\x1e\n\x16skip_generation_prompt\x18\x05 \x01(\x08\x42\x07\n\x05input\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"@\n\x0e\x45ncodeResponse\x12.\n\tsequences\x18\x01 \x03(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\"\x89\x01\n\rDecodeRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12.\n\tsequences\x18\x02 \x03(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\x12\x1b\n\x13keep_special_tokens\x18\x03 \x01(\x08\x12\x18\n\x10skip_unknown_ids\x18\x04 \x01(\x08\"\x1f\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\"\x8a\x01\n\x13\x44\x65\x63odeStreamRequest\x12\x39\n\x07options\x18\x01 \x01(\x0b\x32&.weir.tokenizer.v1.DecodeStreamOptionsH\x00\x12-\n\x06tokens\x18\x02 \x01(\x0b\x32\x1b.weir.tokenizer.v1.TokenIdsH\x00\x42\t\n\x07message\"\x85\x01\n\x13\x44\x65\x63odeStreamOptions\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12\x0c\n\x04stop\x18\x02 \x03(\t\x12\x1b\n\x13keep_special_tokens\x18\x03 \x01(\x08\x12\x30\n\x0bprompt_tail\x18\x04 \x01(\x0b\x32\x1b.weir.tokenizer.v1.TokenIds\"J\n\x14\x44\x65\x63odeStreamResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x63oded_tokens\x18\x02 \x01(\x05\x12\x0c\n\x04stop\x18\x03 \x01(\t\"\x81\x01\n\x12\x43ountTokensRequest\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12)\n\x05texts\x18\x02 \x01(\x0b\x32\x18.weir.tokenizer.v1.TextsH\x00\x12$\n\x04\x63hat\x18\x03 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x42\x07\n\x05input\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\x05\"\x17\n\x15ListTokenizersRequest\"N\n\x16ListTokenizersResponse\x12\x34\n\ntokenizers\x18\x01 \x03(\x0b\x32 .weir.tokenizer.v1.TokenizerInfo\"L\n\rTokenizerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvocab_size\x18\x02 \x01(\x05\x12\x19\n\x11has_chat_template\x18\x03 \x01(\x08\x32\xda\x03\n\x10TokenizerService\x12M\n\x06\x45ncode\x12 .weir.tokenizer.v1.EncodeRequest\x1a!.weir.tokenizer.v1.EncodeResponse\x12M\n\x06\x44\x65\x63ode\x12 .weir.tokenizer.v1.DecodeRequest\x1a!.weir.tokenizer.v1.DecodeResponse\x12\x63\n\x0c\x44\x65\x63odeStream\x12&.weir.tokenizer.v1.DecodeStreamRequest\x1a\'.weir.tokenizer.v1.DecodeStreamResponse(\x01\x30\x01\x12\\\n\x0b\x43ountTokens\x12%.weir.tokenizer.v1.CountTokensRequest\x1a&.weir.tokenizer.v1.CountTokensResponse\x12\x65\n\x0eListTokenizers\x12(.weir.tokenizer.v1.ListTokenizersRequest\x1a).weir.tokenizer.v1.ListTokenizersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,26 +40,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENIDS']._serialized_end=318
   _globals['_ENCODERESPONSE']._serialized_start=320
   _globals['_ENCODERESPONSE']._serialized_end=384
-  _globals['_DECODEREQUEST']._serialized_start=386
-  _globals['_DECODEREQUEST']._serialized_end=497
-  _globals['_DECODERESPONSE']._serialized_start=499
-  _globals['_DECODERESPONSE']._serialized_end=530
-  _globals['_DECODESTREAMREQUEST']._serialized_start=533
-  _globals['_DECODESTREAMREQUEST']._serialized_end=671
-  _globals['_DECODESTREAMOPTIONS']._serialized_start=674
-  _globals['_DECODESTREAMOPTIONS']._serialized_end=807
-  _globals['_DECODESTREAMRESPONSE']._serialized_start=809
-  _globals['_DECODESTREAMRESPONSE']._serialized_end=883
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=886
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1015
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1017
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1054
-  _globals['_LISTTOKENIZERSREQUEST']._serialized_start=1056
-  _globals['_LISTTOKENIZERSREQUEST']._serialized_end=1079
-  _globals['_LISTTOKENIZERSRESPONSE']._serialized_start=1081
-  _globals['_LISTTOKENIZERSRESPONSE']._serialized_end=1159
-  _globals['_TOKENIZERINFO']._serialized_start=1161
-  _globals['_TOKENIZERINFO']._serialized_end=1237
-  _globals['_TOKENIZERSERVICE']._serialized_start=1240
-  _globals['_TOKENIZERSERVICE']._serialized_end=1714
+  _globals['_DECODEREQUEST']._serialized_start=387
+  _globals['_DECODEREQUEST']._serialized_end=524
+  _globals['_DECODERESPONSE']._serialized_start=526
+  _globals['_DECODERESPONSE']._serialized_end=557
+  _globals['_DECODESTREAMREQUEST']._serialized_start=560
+  _globals['_DECODESTREAMREQUEST']._serialized_end=698
+  _globals['_DECODESTREAMOPTIONS']._serialized_start=701
+  _globals['_DECODESTREAMOPTIONS']._serialized_end=834
+  _globals['_DECODESTREAMRESPONSE']._serialized_start=836
+  _globals['_DECODESTREAMRESPONSE']._serialized_end=910
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=913
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1042
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1044
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1081
+  _globals['_LISTTOKENIZERSREQUEST']._serialized_start=1083
+  _globals['_LISTTOKENIZERSREQUEST']._serialized_end=1106
+  _globals['_LISTTOKENIZERSRESPONSE']._serialized_start=1108
+  _globals['_LISTTOKENIZERSRESPONSE']._serialized_end=1186
+  _globals['_TOKENIZERINFO']._serialized_start=1188
+  _globals['_TOKENIZERINFO']._serialized_end=1264
+  _globals['_TOKENIZERSERVICE']._serialized_start=1267
+  _globals['_TOKENIZERSERVICE']._serialized_end=1741
 # @@protoc_insertion_point(module_scope)

@@ -144,10 +144,13 @@ class DecodeRequest(_message.Message):
     TOKENIZER_FIELD_NUMBER: _builtins.int
     SEQUENCES_FIELD_NUMBER: _builtins.int
     KEEP_SPECIAL_TOKENS_FIELD_NUMBER: _builtins.int
+    SKIP_UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
     tokenizer: _builtins.str
     """The tokenizer's name."""
     keep_special_tokens: _builtins.bool
     """Keep special tokens in the text."""
+    skip_unknown_ids: _builtins.bool
+    """Pass over ids beyond the vocabulary instead of refusing them: a model's may be padded."""
     @_builtins.property
     def sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenIds]:
         """The sequences; at least one."""
@@ -158,10 +161,11 @@ class DecodeRequest(_message.Message):
         tokenizer: _builtins.str = ...,
         sequences: _abc.Iterable[Global___TokenIds] | None = ...,
         keep_special_tokens: _builtins.bool = ...,
+        skip_unknown_ids: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_special_tokens", b"keep_special_tokens", "sequences", b"sequences", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_special_tokens", b"keep_special_tokens", "sequences", b"sequences", "skip_unknown_ids", b"skip_unknown_ids", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from weir_contracts.inference.v1 import inference_pb2 as pb
 from weir_inference.core.engine import Delta, Finished, PromptScored, Started
 from weir_inference.core.request import EndReason
 from weir_inference.core.token_logprob import TokenLogprob
-from weir_kit.errors import AlreadyExists, Internal, QueueFull, WeirError
+from weir_kit.errors import AlreadyExists, Internal, QueueFull, Unavailable, WeirError
 from weir_kit.status import raising_weir_errors
 
 FakeBench = Any
@@ -133,14 +133,14 @@ async def test_one_outputs_error_ends_them_all(fake: FakeBench, failing: int) ->
     assert (record.output_tokens, record.reason) == (1, EndReason.ERROR)
 
 
-async def test_a_queue_that_fills_meanwhile_refuses_the_others_and_frees_the_first(
+async def test_an_engine_that_stops_meanwhile_refuses_the_others_and_frees_the_first(
     fake: FakeBench,
 ) -> None:
     got = asyncio.create_task(answers(fake.generate(n=2)))
     first = await fake.engine.nth(0)
-    fake.engine.refuses = QueueFull("full", retry_after_s=2)
+    fake.engine.refuses = Unavailable("the engine is stopping")
     first.tell(Started(0.0), Delta((7,)))
-    with pytest.raises(QueueFull):
+    with pytest.raises(Unavailable):
         await got
     assert first.closed
     (record,) = fake.notes.metered

@@ -30,21 +30,26 @@ class History:
         self._n_counted = 0
         self._counts: Counter[int] = Counter()
 
-    def mask(self, logits: Tensor, one: Slice) -> None:
+    def mask(self, logits: Tensor, one: Slice) -> int | None:
         """Set the logits of tokens that the grammar forbids to -inf: [n_sampled, vocab], in place.
 
         Behind a draft that the grammar forbids no token is forbidden: none of them will be taken.
+        Nor from the row on that is returned: there the grammar could not go on.
         """
         if self._matcher is None:
-            return
+            return None
         output, drafts, vocab = output_of(one), drafts_of(one), logits.shape[1]
         for n, row in enumerate(logits):
-            bits = np.frombuffer(self._matcher.allowed(output + drafts[:n]), dtype=np.uint8)
+            mask = self._matcher.allowed(output + drafts[:n])
+            if mask is None:
+                return n
             # Padded with zeros: a tokenizer may have fewer tokens than its model.
+            bits = np.frombuffer(mask, dtype=np.uint8)
             allowed = np.unpackbits(bits, count=vocab, bitorder="little")
             row.masked_fill_(torch.from_numpy(allowed == 0).to(row.device), -torch.inf)
             if n < len(drafts) and not allowed[drafts[n]]:
                 break
+        return None
 
     def tallies(self, one: Slice) -> list[Tally]:
         """What stands before each of the slice's rows."""

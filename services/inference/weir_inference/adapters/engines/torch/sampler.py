@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from weir_inference.adapters.engines.torch.batch_draw import draw_batch
+from weir_inference.adapters.engines.torch.batch_draw import choose_batch
 from weir_inference.adapters.engines.torch.history import History
 from weir_inference.adapters.engines.torch.logprobs import tell
 from weir_inference.adapters.engines.torch.penalties import penalize, penalizes
@@ -53,7 +53,7 @@ class Sampler:
         # A copy, from before masks and penalties.
         told = [row for row, one in enumerate(of_row) if one.request.top_logprobs is not None]
         raw = logits[told] if told else None
-        self._constrain(logits, slices, spans)
+        cuts = self._constrain(logits, slices, spans)
         tokens = choose(
             logits,
             [one.request.sampling for one in of_row],
@@ -67,13 +67,19 @@ class Sampler:
             SliceResult(
                 token_ids=tuple(tokens[row] for row in span),
                 logprobs=tuple(logprobs[row] for row in span if row in logprobs),
+                cut_at=cuts.get(span.start) if span else None,
             )
             for span in spans
         ]
 
-    def _constrain(self, logits: Tensor, slices: Sequence[Slice], spans: Sequence[range]) -> None:
-        """Grammars, then bias and penalties, on the rows that have them, in place."""
-        penalized = []
+    def _constrain(
+        self, logits: Tensor, slices: Sequence[Slice], spans: Sequence[range]
+    ) -> dict[int, int]:
+        """Grammars, then bias and penalties, on the rows that have them, in place.
+
+        By their first rows: the slices that their grammars cut off, and at which of their tokens.
+        """
+        penalized, cuts = [], {}
         for one, span in zip(slices, spans, strict=True):
             sampling = one.request.sampling
             if not span or (one.request.grammar is None and not penalizes(sampling)):
@@ -81,7 +87,9 @@ class Sampler:
             history = self._histories.get(one.sequence)
             if history is None:
                 history = self._histories[one.sequence] = History(one.request)
-            history.mask(logits[span.start : span.stop], one)
+            cut_at = history.mask(logits[span.start : span.stop], one)
+            if cut_at is not None:
+                cuts[span.start] = cut_at
             if penalizes(sampling):
                 tallies = history.tallies(one)
                 penalized += [
@@ -89,6 +97,7 @@ class Sampler:
                 ]
         if penalized:
             penalize(logits, penalized)
+        return cuts
 
 
 def choose(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> list[int]:
@@ -99,13 +108,7 @@ def choose(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[floa
     """
     if logits.device.type == "cpu":
         return draw_rows(logits, samplings, numbers)
-    tokens = logits.argmax(-1)
-    drawn = [row for row, sampling in enumerate(samplings) if not sampling.greedy]
-    if drawn:
-        chosen = [samplings[row] for row in drawn]
-        tokens[drawn] = draw_batch(logits[drawn], chosen, [numbers[row] for row in drawn])
-    result: list[int] = tokens.tolist()
-    return result
+    return choose_batch(logits, samplings, numbers)
 
 
 def numbers_of(one: Slice) -> list[float]:
