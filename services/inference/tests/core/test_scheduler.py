@@ -62,12 +62,14 @@ def test_a_long_prompt_is_computed_in_chunks_and_samples_once_at_its_end() -> No
     assert sequence.token_ids[25:] == [7, 7]
 
 
-def test_decoding_and_a_new_prompt_share_one_step_within_the_budget() -> None:
-    it = scheduler(step_tokens=10)
+def test_a_prompt_of_a_tenant_that_decodes_gets_a_third_of_a_step_anothers_the_rest() -> None:
+    it = scheduler(step_tokens=12)
     it.add(request(4, name="old"), 0.0)
     turn(it)
     it.add(request(30, name="new"), 0.0)
-    assert sizes(turn(it)) == [("old", 1), ("new", 9)]
+    assert sizes(turn(it)) == [("old", 1), ("new", 4)]
+    it.add(request(30, name="other", tenant_id="other"), 0.0)
+    assert sizes(turn(it)) == [("old", 1), ("new", 4), ("other", 7)]
 
 
 def test_a_request_is_reported_as_started_once_though_it_was_preempted() -> None:

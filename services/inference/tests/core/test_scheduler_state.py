@@ -197,8 +197,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.suspects:
             assert planned == self.suspects[:1], "suspects are computed alone"
         else:
-            assert oldest is None or oldest in planned, "the oldest always moves on"
-            assert all(one in planned for one in decoding if one.state is State.RUNNING)
+            if oldest is not None:  # one that was preempted before may have come back, and is older
+                oldest = min((oldest, *scheduler.running), key=lambda one: one.number)
+                assert oldest in planned, "the oldest always moves on"
+            decoding = [one for one in decoding if one.state is State.RUNNING]
+            assert all(one in planned for one in decoding)
+            served = {one.request.tenant_id for one in decoding}
+            beside = [one for one in plan.slices if one.request.tenant_id in served]
+            beside = [one for one in beside if one.sequence not in decoding]
+            n_beside = sum(len(one.token_ids) - one.n_draft for one in beside)
+            assert n_beside <= self.limits.chunk_tokens, "nobody who decodes waits for long"
         for one in plan.slices:
             self.check_slice(one)
         return plan
@@ -328,10 +336,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         if self.in_flight is not None:
-            self.scheduler.roll_back(self.in_flight, self.now_s)
-            self.suspects = [
-                one.sequence for one in self.in_flight.slices if one.sequence.state is State.RUNNING
-            ]
+            self.the_step_fails(n_written=0)
         for _ in range(2000):
             if not (self.scheduler.running or self.scheduler.waiting):
                 break

@@ -25,6 +25,11 @@ class Limits:
     draft_tokens: int = 0
     draft_max_running: int = 4
 
+    @property
+    def chunk_tokens(self) -> int:
+        """Of a step, what prompts of tenants that decode already may take: a third."""
+        return max(1, self.step_tokens // 3)
+
     def __post_init__(self) -> None:
         assert min(self.block_size, self.max_running, self.max_queued) > 0
         assert self.max_queued_tokens > 0

@@ -206,7 +206,7 @@ class Scheduler:
     def _share_out(self, now_s: float) -> tuple[StepBudget, list[Sequence]]:
         """Who gets how many tokens of the step, and who starts with it."""
         decoding = [one for one in self.running if one.n_pending == 1]
-        budget = StepBudget(self.limits.step_tokens, decoding)
+        budget = StepBudget(self.limits.step_tokens, self.limits.chunk_tokens, decoding)
         prefilling = [one for one in self.running if one.n_pending > 1]
         if prefilling:  # the oldest moves on, whoever's turn it is
             budget.give(min(self.running, key=_number), self.limits.block_size)
@@ -214,8 +214,10 @@ class Scheduler:
         sequence: Sequence | None
         admitting = True
         while budget.n_left > 0:
-            head = self.waiting.head(now_s) if admitting else None
-            sequence = min(prefilling, key=self._turn, default=None)
+            # With nothing left for tenants that decode, only who runs nothing is let in.
+            head = self.waiting.head(now_s, budget.n_beside <= 0) if admitting else None
+            able = (one for one in prefilling if budget.left_for(one) > 0)
+            sequence = min(able, key=self._turn, default=None)
             if head is not None and (sequence is None or self._turn(head) < self._turn(sequence)):
                 sequence = self._let_in(head, now_s, budget)
                 admitting = sequence is not None

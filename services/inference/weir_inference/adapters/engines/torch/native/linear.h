@@ -23,7 +23,7 @@ struct Matrix {
 
 constexpr int UNIT_PANELS = 8;     // panels that one thread takes at a time, half of a small matrix's
 constexpr int SMALL_PANELS = 128;
-constexpr int BLOCK_ROWS = 240;    // rows computed while a block of weights is in the cache
+constexpr int BLOCK_ROWS = 264;    // rows computed while a block of weights is in the cache
 constexpr int BLOCK_INPUTS = 256;  // inputs of a block: of a panel 8 KB of bf16, 16 KB of fp32
 
 template <class Format>
@@ -45,8 +45,9 @@ struct LinearJob {
     alignas(64) static thread_local float sums[BLOCK_ROWS * UNIT_PANELS * PANEL];
     const int first = unit * of_a_unit();
     const int n_panels = std::min(of_a_unit(), matrix.n_out / PANEL - first);
-    for (int row = 0; row < rows; row += BLOCK_ROWS) {
-      const int n_rows = std::min(BLOCK_ROWS, rows - row);
+    const int n_blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (int block = 0; block < n_blocks; ++block) {
+      const int row = rows * block / n_blocks, n_rows = rows * (block + 1) / n_blocks - row;
       multiply(first, n_panels, row, n_rows, sums);
       finish(first * PANEL, n_panels * PANEL, row, n_rows, sums);
     }
@@ -57,7 +58,8 @@ struct LinearJob {
   using Plain = std::conditional_t<std::is_same_v<Input, float>, F32, BF16>;
   using Dense = std::conditional_t<Format::SCALES_STEPS, Format, Plain>;
   static constexpr std::ptrdiff_t LD = UNIT_PANELS * PANEL;
-  static constexpr int SIDE_BY_SIDE = panels_for(ROWS_MAX);
+  static constexpr int SIDE_BY_SIDE = panels_for(ROWS_MAX), LOG_SIDE_BY_SIDE = SIDE_BY_SIDE - 1;
+  static_assert(SIDE_BY_SIDE <= 2);
 
   int of_a_unit() const {
     return matrix.n_out < SMALL_PANELS * PANEL ? UNIT_PANELS / 2 : UNIT_PANELS;
@@ -76,16 +78,31 @@ struct LinearJob {
       for (int p = 0; p < n_panels; p += SIDE_BY_SIDE) {
         const int n = std::min(SIDE_BY_SIDE, n_panels - p);
         float* const to_sums = sums + p * PANEL;
+        Next next = next_of(panels, n_panels, p, from);
         if constexpr (std::is_same_v<Format, Dense>) {
-          tiles<Format>(a, ldx, n_rows, panels.from(p), n, from, to, from > 0, to_sums, LD);
+          tiles<Format>(a, ldx, n_rows, panels.from(p), n, from, to, from > 0, to_sums, LD, &next);
         } else {
           alignas(64) static thread_local Input dense[SIDE_BY_SIDE][PANEL * BLOCK_INPUTS];
           for (int i = 0; i < n; ++i) decode(panels.from(p + i).first, from, to, dense[i]);
           const Panels decoded{reinterpret_cast<const char*>(dense), sizeof dense[0]};
-          tiles<Dense>(a + from, ldx, n_rows, decoded, n, 0, to - from, from > 0, to_sums, LD);
+          tiles<Dense>(a + from, ldx, n_rows, decoded, n, 0, to - from, from > 0, to_sums, LD,
+                       &next);
         }
       }
     }
+  }
+
+  // The block of weights after that of panel `p` and input `from`: nothing after the unit's last.
+  Next next_of(const Panels& panels, int n_panels, int p, int from) const {
+    p += SIDE_BY_SIDE;
+    if (p >= n_panels) {
+      p = 0;
+      from += BLOCK_INPUTS;
+    }
+    const int to = std::min(matrix.n_in, from + BLOCK_INPUTS);
+    const std::size_t skipped = Format::bytes(from);
+    const int lines = from < to ? static_cast<int>((Format::bytes(to) - skipped + LINE - 1) / LINE) : 0;
+    return {panels.from(p).first + skipped, panels.bytes, lines, n_panels - p > 1 ? LOG_SIDE_BY_SIDE : 0};
   }
 
   // Weights [from, to) of a panel, as a panel of the format `Dense`.

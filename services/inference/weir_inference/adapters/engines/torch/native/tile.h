@@ -17,6 +17,7 @@ constexpr int SUMS_MAX = 12;
 #endif
 constexpr int SIDE_BY_SIDE_MAX = 4;
 constexpr int AHEAD = 4096;  // bytes between what is computed with and what is asked of memory
+constexpr int LINE = 64;     // bytes of a line of the cache
 
 // How many panels stand side by side: enough sums in flight to hide the latency of an addition.
 constexpr int panels_for(int rows) {
@@ -31,6 +32,25 @@ struct Panels {
   Panels from(int p) const { return {first + p * bytes, bytes}; }
 };
 
+// The block of weights that is read next, where one serves many rows: its lines are asked for one by
+// one, evenly over all the work on the block before, so that neither waits for the other.
+struct Next {
+  const char* first;
+  std::size_t stride;  // from one panel's lines to the other's
+  int lines, log_panels;
+  int asked = 0, until = 0;
+
+  // The lines that a tile of this share of the rows asks for.
+  void begin(int tile, int n_tiles) { until = (lines << log_panels) * (tile + 1) / n_tiles; }
+
+  inline __attribute__((always_inline)) void ask() {
+    if (asked >= until) return;
+    const std::size_t panel = asked & log_panels, line = asked >> log_panels;
+    _mm_prefetch(first + panel * stride + line * LINE, _MM_HINT_T0);
+    ++asked;
+  }
+};
+
 // The weights of a tile, k by k.
 template <class Format, int PANELS>
 struct Weights {
@@ -39,13 +59,15 @@ struct Weights {
   Reader readers[SIDE_BY_SIDE_MAX];
   const char* end;          // of the first panel
   std::size_t bytes, after;  // of a panel; from a panel's end to where reading goes on
+  Next* next;
 
-  Weights(const Panels& panels, bool last)
+  Weights(const Panels& panels, bool last, Next* next_block)
       : readers{Reader(panels.first), Reader(panels.first + panels.bytes),
                 Reader(panels.first + 2 * panels.bytes), Reader(panels.first + 3 * panels.bytes)},
         end(panels.first + panels.bytes),
         bytes(panels.bytes),
-        after(last ? 0 : (PANELS - 1) * panels.bytes) {}
+        after(last ? 0 : (PANELS - 1) * panels.bytes),
+        next(next_block) {}
 
   void open(int k) {
 #pragma GCC unroll 4
@@ -91,13 +113,16 @@ inline __attribute__((always_inline)) void multiply_half(const typename Format::
   }
 }
 
-template <class Format, int ROWS, int PANELS>
+template <bool STREAMS, class Format, int ROWS, int PANELS>
 inline __attribute__((always_inline)) void multiply(const typename Format::Input* a,
                                                     std::ptrdiff_t lda,
                                                     const Weights<Format, PANELS>& weights, int from,
                                                     int to, Vec (&sum)[ROWS][PANELS][VECS]) {
   for (int k = from; k < to; k += 2) {
-    if constexpr (ROWS >= Format::ASK_AHEAD_ROWS) weights.prefetch(k);
+    if constexpr (!STREAMS)
+      weights.next->ask();
+    else if constexpr (ROWS >= Format::ASK_AHEAD_ROWS)
+      weights.prefetch(k);
     multiply_half<Format, 0>(a, lda, weights, k, sum);
     if constexpr (Format::HALVES == 2) multiply_half<Format, 1>(a, lda, weights, k, sum);
   }
@@ -115,18 +140,19 @@ inline __attribute__((always_inline)) void each_sum(F f) {
 
 // sums[r][p·16 + c] (+)= Σ_k a[r][k] · w[p][k][c] for k in [from, to), both even. Every sum is one
 // chain of additions in the order of k, whatever the tile: a row's result does not depend on its
-// neighbours. `last` says that no panels are read after these.
-template <class Format, int ROWS, int PANELS>
+// neighbours. STREAMS says that weights come from memory, `last` that none are read after these; else
+// they are in the cache, and `next` come from memory.
+template <bool STREAMS, class Format, int ROWS, int PANELS>
 inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
-                 bool last, int from, int to, bool accumulate, float* sums,
+                 bool last, Next* next, int from, int to, bool accumulate, float* sums,
                  std::ptrdiff_t ld_sums) {
-  Weights<Format, PANELS> weights(panels, last);
+  Weights<Format, PANELS> weights(panels, last, next);
   Vec sum[ROWS][PANELS][VECS];
   each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
     sum[r][p][v] = accumulate ? load(sums + r * ld_sums + p * PANEL + v * LANES) : zero();
   });
   if constexpr (Format::STEP == 2) {
-    multiply<Format>(a, lda, weights, from, to, sum);
+    multiply<STREAMS, Format>(a, lda, weights, from, to, sum);
   } else {
     for (int k = from; k < to; k += Format::STEP) {
       const int end = std::min(to, k + Format::STEP);
@@ -136,12 +162,12 @@ inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Pane
         each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
           step[r][p][v] = zero();
         });
-        multiply<Format>(a, lda, weights, k, end, step);
+        multiply<STREAMS, Format>(a, lda, weights, k, end, step);
         each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
           sum[r][p][v] = fma(step[r][p][v], weights.readers[p].scale.part[v], sum[r][p][v]);
         });
       } else {
-        multiply<Format>(a, lda, weights, k, end, sum);
+        multiply<STREAMS, Format>(a, lda, weights, k, end, sum);
       }
     }
   }
@@ -152,42 +178,54 @@ inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Pane
 
 namespace detail {
 
-template <class Format, int ROWS>
+template <bool STREAMS, class Format, int ROWS>
 void row_tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
-              int n_panels, int from, int to, bool accumulate, float* sums,
+              int n_panels, Next* next, int from, int to, bool accumulate, float* sums,
               std::ptrdiff_t ld_sums) {
   constexpr int SIDE_BY_SIDE = panels_for(ROWS);
   int p = 0;
   for (; p + SIDE_BY_SIDE <= n_panels; p += SIDE_BY_SIDE)
-    tile<Format, ROWS, SIDE_BY_SIDE>(a, lda, panels.from(p), p + 2 * SIDE_BY_SIDE > n_panels, from,
-                                     to, accumulate, sums + p * PANEL, ld_sums);
+    tile<STREAMS, Format, ROWS, SIDE_BY_SIDE>(a, lda, panels.from(p),
+                                              p + 2 * SIDE_BY_SIDE > n_panels, next, from, to,
+                                              accumulate, sums + p * PANEL, ld_sums);
   for (; p < n_panels; ++p)
-    tile<Format, ROWS, 1>(a, lda, panels.from(p), true, from, to, accumulate, sums + p * PANEL,
-                          ld_sums);
+    tile<STREAMS, Format, ROWS, 1>(a, lda, panels.from(p), true, next, from, to, accumulate,
+                                   sums + p * PANEL, ld_sums);
 }
 
-template <class Format, int... ROWS>
+template <bool STREAMS, class Format, int... ROWS>
 void pick(int rows, std::integer_sequence<int, ROWS...>, const typename Format::Input* a,
-          std::ptrdiff_t lda, const Panels& panels, int n_panels, int from, int to,
+          std::ptrdiff_t lda, const Panels& panels, int n_panels, Next* next, int from, int to,
           bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
-  (void)((rows == ROWS + 1 && (row_tile<Format, ROWS + 1>(a, lda, panels, n_panels, from, to,
-                                                          accumulate, sums, ld_sums),
+  (void)((rows == ROWS + 1 && (row_tile<STREAMS, Format, ROWS + 1>(
+                                   a, lda, panels, n_panels, next, from, to, accumulate, sums,
+                                   ld_sums),
                                true)) ||
          ...);
 }
 
 }  // namespace detail
 
-// Any number of rows and panels, rows in tiles of nearly equal height.
+// Any number of rows and panels, rows in tiles of nearly equal height. With `next`, these panels are
+// in the cache, as far as they were `next` before.
 template <class Format>
 void tiles(const typename Format::Input* a, std::ptrdiff_t lda, int rows, const Panels& panels,
-           int n_panels, int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
+           int n_panels, int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums,
+           Next* next = nullptr) {
+  const auto heights = std::make_integer_sequence<int, ROWS_MAX>{};
   const int n_tiles = (rows + ROWS_MAX - 1) / ROWS_MAX;
   for (int t = 0; t < n_tiles; ++t) {
-    const int first = rows * t / n_tiles, last = rows * (t + 1) / n_tiles;
-    detail::pick<Format>(last - first, std::make_integer_sequence<int, ROWS_MAX>{},
-                         a + first * lda, lda, panels, n_panels, from, to, accumulate,
-                         sums + first * ld_sums, ld_sums);
+    const int first = rows * t / n_tiles, n = rows * (t + 1) / n_tiles - first;
+    const auto* x = a + first * lda;
+    float* to_sums = sums + first * ld_sums;
+    if (next) {
+      next->begin(t, n_tiles);
+      detail::pick<false, Format>(n, heights, x, lda, panels, n_panels, next, from, to, accumulate,
+                                  to_sums, ld_sums);
+    } else {
+      detail::pick<true, Format>(n, heights, x, lda, panels, n_panels, next, from, to, accumulate,
+                                 to_sums, ld_sums);
+    }
   }
 }
 
