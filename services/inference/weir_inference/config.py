@@ -128,6 +128,12 @@ class Config:
         "Threads that torch computes with; 0 is torch's choice.",
         at_least(0),
     )
+    pin_threads: bool = setting(
+        "WEIR_INFERENCE_PIN_THREADS",
+        False,
+        "on or off: each thread of the native kernels keeps to one of the process's CPUs.",
+        parse=on_or_off,
+    )
     kv_mb: int = setting(
         "WEIR_INFERENCE_KV_MB", 256, "KV cache of each model, in MiB.", at_least(1)
     )

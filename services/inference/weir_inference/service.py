@@ -43,6 +43,7 @@ async def open_service(
         device=config.device,
         dtype=config.dtype,
         threads=config.threads,
+        pin_threads=config.pin_threads,
         kv_mb=config.kv_mb,
         max_running=config.max_running,
         max_queued=config.max_queued,

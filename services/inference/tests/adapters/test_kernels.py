@@ -3,6 +3,8 @@
 Every library that this CPU can run is tested, not only the one that it would choose.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -127,6 +129,24 @@ def test_a_norm_equals_its_formula(rows: int, n: int, seed: int) -> None:
     x, weight = random(seed, rows, n) * 30, random(seed + 1, n)
     wanted = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight
     assert torch.allclose(NativeOps().norm(x, weight, 1e-5), wanted, rtol=1e-5, atol=1e-5)
+
+
+PINNED = """
+import os, pathlib, torch
+torch.set_num_threads(2)
+from weir_inference.adapters.engines.torch.native.library import library
+free = os.sched_getaffinity(0)
+assert library().weir_pin_threads()
+tasks = [int(task.name) for task in pathlib.Path("/proc/self/task").iterdir()]
+pinned = [cpus for cpus in map(os.sched_getaffinity, tasks) if len(cpus) == 1]
+assert len(pinned) >= min(2, len(free)), pinned
+assert os.sched_getaffinity(0) == {min(free)}
+assert set().union(*pinned) == set(sorted(free)[:2])
+"""
+
+
+def test_pinned_threads_keep_to_a_cpu_each() -> None:
+    subprocess.run([sys.executable, "-c", PINNED], check=True)
 
 
 def test_the_rows_of_a_matrix_are_its_weights() -> None:

@@ -21,6 +21,7 @@ from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
 from weir_inference.adapters.engines.torch.native.backend import NativeBackend, unfit
+from weir_inference.adapters.engines.torch.native.library import library
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.adapters.grammar import GrammarCompiler
 from weir_inference.adapters.model_folder import model_folder
@@ -39,6 +40,7 @@ class TorchSettings:
     """How to run a model.
 
     `device`: auto, cpu or cuda; `dtype`: auto, bf16 or fp32; `threads`: 0 for torch's choice;
+    `pin_threads`: the kernels' threads keep to a CPU each;
     `quantize`: none, int8 or int4; `kernels`: auto, native or torch; `draft_tokens`: 0 for none.
     `cuda_graphs` counts where the device is cuda.
     """
@@ -46,6 +48,7 @@ class TorchSettings:
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 0
+    pin_threads: bool = False
     kv_mb: int = 256
     max_running: int = 32
     max_queued: int = 256
@@ -145,6 +148,8 @@ def open_backend(config: ModelConfig, settings: TorchSettings) -> Backend:
     if settings.kernels != "torch":
         why_not = "the device is not the CPU" if device != "cpu" else unfit(config)
         if why_not is None:
+            if settings.pin_threads and not library().weir_pin_threads():
+                log.warning("the threads that compute are not pinned: the system refused")
             return NativeBackend(config, dtype, settings.quantize)
         if settings.kernels == "native":
             raise KernelsUnfit(f"the native kernels cannot run this model here: {why_not}")

@@ -70,6 +70,9 @@ int weir_threads(int n_threads) {
   return team->size();
 }
 
+// Pins the threads that compute, the caller's among them, to a CPU each; 0 if that cannot be.
+int weir_pin_threads() { return team->pin(); }
+
 // Bytes of a matrix's panels.
 std::int64_t weir_panels_bytes(int format, int n_out, int n_in) {
   std::int64_t bytes = 0;

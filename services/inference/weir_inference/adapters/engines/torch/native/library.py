@@ -45,6 +45,7 @@ class AttentionShape(ctypes.Structure):
 
 SIGNATURES = {
     "weir_threads": (c_int, [c_int]),
+    "weir_pin_threads": (c_int, []),
     "weir_panels_bytes": (c_int64, [c_int, c_int, c_int]),
     "weir_encode": (
         None,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <immintrin.h>
+#include <pthread.h>
 #include <sched.h>
 
 namespace weir {
@@ -28,6 +29,24 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
+
+  // Each thread to a CPU of its own, among those that the caller may run on; the caller's to the first.
+  // Returns false if the system refuses.
+  bool pin() {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+    int cpu = -1;
+    bool done = true;
+    for (int i = 0; i < size(); ++i) {
+      do cpu = (cpu + 1) % CPU_SETSIZE; while (!CPU_ISSET(cpu, &allowed));
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      const pthread_t thread = i == 0 ? pthread_self() : threads_[i - 1].native_handle();
+      done = pthread_setaffinity_np(thread, sizeof one, &one) == 0 && done;
+    }
+    return done;
+  }
 
   // Calls unit(job, 0) … unit(job, n - 1), each once, on any thread; returns when all have returned.
   template <class Job>
