@@ -131,6 +131,21 @@ def test_a_norm_equals_its_formula(rows: int, n: int, seed: int) -> None:
     assert torch.allclose(NativeOps().norm(x, weight, 1e-5), wanted, rtol=1e-5, atol=1e-5)
 
 
+@some_sizes
+@given(
+    rows=st.integers(1, 5),
+    n=st.sampled_from([1, 15, 16, 17, 8191, 8192, 8193, 20000]),
+    levels=st.sampled_from([1, 3, 10**6]),
+    seed=st.integers(0, 99),
+)
+def test_the_likeliest_is_the_first_of_the_largest(
+    rows: int, n: int, levels: int, seed: int
+) -> None:
+    logits = (random(seed, rows, n + 3) * levels).round() / levels  # with ties
+    found = NativeOps().likeliest(logits[:, :n])
+    assert found == [int(row.argmax()) for row in logits[:, :n].numpy()]
+
+
 PINNED = """
 import os, pathlib, torch
 torch.set_num_threads(2)

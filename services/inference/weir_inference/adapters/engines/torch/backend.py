@@ -12,6 +12,7 @@ from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.ops import Ops, TorchOps
 from weir_inference.adapters.engines.torch.paged_attention import PagedAttention
 from weir_inference.adapters.engines.torch.quantized import quantized
+from weir_inference.adapters.engines.torch.row_draw import likeliest_by_numpy
 from weir_inference.adapters.engines.torch.weights import DenseMatrix, Matrix, fused
 from weir_inference.core.step_plan import Slice
 
@@ -64,6 +65,10 @@ class Backend(Protocol):
         """The attention of one step; positions: [tokens] int64."""
         ...
 
+    def likeliest(self, logits: Tensor) -> list[int]:
+        """See `Likeliest`; only asked on a CPU."""
+        ...
+
 
 class TorchBackend:
     """Torch alone. `dtype` is that of weights, activations and cache."""
@@ -113,6 +118,10 @@ class TorchBackend:
         """See `Backend`."""
         rope = self._rope.at(positions, self._dtype)
         return PagedAttention(self._config, self._cache, self.ops, rope, slices)
+
+    def likeliest(self, logits: Tensor) -> list[int]:
+        """See `Backend`."""
+        return likeliest_by_numpy(logits)
 
     def _placed(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self._dtype)

@@ -39,7 +39,7 @@ class ModelRunner:
         self.backend = backend
         self.forward = forward
         self.adapters = LoraAdapters(config, weights, backend, adapters_max)
-        self._sampler = Sampler()
+        self._sampler = Sampler(backend.likeliest)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> list[SliceResult]:

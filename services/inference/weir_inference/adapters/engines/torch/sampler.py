@@ -17,7 +17,11 @@ from weir_inference.adapters.engines.torch.batch_draw import choose_batch
 from weir_inference.adapters.engines.torch.history import History
 from weir_inference.adapters.engines.torch.logprobs import tell
 from weir_inference.adapters.engines.torch.penalties import penalize, penalizes
-from weir_inference.adapters.engines.torch.row_draw import draw_rows
+from weir_inference.adapters.engines.torch.row_draw import (
+    Likeliest,
+    draw_rows,
+    likeliest_by_numpy,
+)
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.sequence import Sequence as TokenSequence
 from weir_inference.core.step_plan import Slice, SliceResult
@@ -34,7 +38,8 @@ class Sampler:
     Used by one thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, likeliest: Likeliest = likeliest_by_numpy) -> None:
+        self._likeliest = likeliest
         # Only of sequences with penalties or a grammar, and no longer than those live.
         self._histories: WeakKeyDictionary[TokenSequence, History] = WeakKeyDictionary()
 
@@ -58,6 +63,7 @@ class Sampler:
             logits,
             [one.request.sampling for one in of_row],
             [number for one in slices for number in numbers_of(one)],
+            self._likeliest,
         )
         logprobs = {}
         if raw is not None:
@@ -100,14 +106,19 @@ class Sampler:
         return cuts
 
 
-def choose(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> list[int]:
+def choose(
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    numbers: Sequence[float],
+    likeliest: Likeliest,
+) -> list[int]:
     """A token for each row of `logits`, [rows, vocab] fp32, by its random number in [0, 1).
 
     On a CPU a row at a time, while it is in the cache: that is several times faster than all at
     once, and what a row gives cannot depend on its neighbours.
     """
     if logits.device.type == "cpu":
-        return draw_rows(logits, samplings, numbers)
+        return draw_rows(logits, samplings, numbers, likeliest)
     return choose_batch(logits, samplings, numbers)
 
 

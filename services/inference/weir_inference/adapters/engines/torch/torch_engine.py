@@ -21,6 +21,7 @@ from weir_inference.adapters.engines.torch.kv_cache import BLOCK_SIZE
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.model_runner import ModelRunner
 from weir_inference.adapters.engines.torch.native.backend import NativeBackend, unfit
+from weir_inference.adapters.engines.torch.native.forward import NativeForward
 from weir_inference.adapters.engines.torch.native.library import library
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.adapters.grammar import GrammarCompiler
@@ -166,6 +167,8 @@ def open_forward(
     config: ModelConfig, weights: DecoderWeights, backend: Backend, settings: TorchSettings
 ) -> Forward:
     """How a backend, its cache open, runs the model. CUDA graphs are captured here."""
+    if isinstance(backend, NativeBackend):
+        return NativeForward(config, weights, backend)
     if backend.name != "cuda":
         return PlainForward(config, weights, backend)
     from weir_inference.adapters.engines.torch.cuda.backend import CudaBackend

@@ -81,6 +81,10 @@ class CudaBackend:
         del positions
         return self.attend(self.inputs(slices))
 
+    def likeliest(self, logits: Tensor) -> list[int]:
+        """See `Backend`."""
+        return self._weights.likeliest(logits)
+
     def attend(self, step: StepInputs) -> "CudaAttention":
         """The `Attend` of a step whose numbers are on the device."""
         return CudaAttention(self._config, self.cache, self.ops, self._rope, self._ragged, step)

@@ -49,7 +49,7 @@ class NativeBackend:
         self._dtype = dtype
         self._format = dtype if quantize == "none" else quantize
         self._number_bytes = 2 if dtype == "bf16" else 4
-        self._config = config
+        self.config = config
         self._shape = AttentionShape(
             format=FORMATS[dtype],
             n_heads=config.n_heads,
@@ -58,17 +58,18 @@ class NativeBackend:
             window=config.sliding_window or 0,
             scale=1.0 / math.sqrt(config.head_dim),
         )
+        self.shape = ctypes.addressof(self._shape)
 
     @property
     def block_bytes(self) -> int:
         """See `Backend`."""
-        return self._config.n_layers * self._layer_block_bytes
+        return self.config.n_layers * self._layer_block_bytes
 
     @property
     def _layer_block_bytes(self) -> int:
-        head_dim = self._config.head_dim
+        head_dim = self.config.head_dim
         padded = -(-head_dim // PANEL) * PANEL  # values fill whole panels
-        return self._config.n_kv_heads * PANEL * (head_dim + padded) * self._number_bytes
+        return self.config.n_kv_heads * PANEL * (head_dim + padded) * self._number_bytes
 
     def matrix(
         self, parts: Iterator[Part], heights: Sequence[int], *, gated: bool = False
@@ -95,45 +96,28 @@ class NativeBackend:
     def open_cache(self, n_blocks: int, rope: Rope) -> None:
         """See `Backend`. Zero pages from the system cost nothing until they are written."""
         self._rope = rope
+        self.angles = rope.cos.data_ptr(), rope.sin.data_ptr()
         self._layer_bytes = n_blocks * self._layer_block_bytes
-        self._cache = np.zeros(self._config.n_layers * self._layer_bytes, dtype=np.uint8)
+        self._cache = np.zeros(self.config.n_layers * self._layer_bytes, dtype=np.uint8)
+
+    def cache_of(self, layer: int) -> int:
+        """Where a layer's keys and values lie."""
+        return int(self._cache.ctypes.data) + layer * self._layer_bytes
 
     def attention(self, slices: Sequence[Slice], positions: Tensor) -> "NativeAttention":
         """See `Backend`."""
-        return NativeAttention(
-            self._config,
-            self._shape,
-            self._rope,
-            self._cache,
-            self._layer_bytes,
-            self.ops,
-            slices,
-            positions,
-        )
+        return NativeAttention(self, slices, positions)
+
+    def likeliest(self, logits: Tensor) -> list[int]:
+        """See `Backend`."""
+        return self.ops.likeliest(logits)
 
 
 class NativeAttention:
     """The `Attend` of one step over the paged cache (native/attention.h)."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        shape: AttentionShape,
-        rope: Rope,
-        cache: "np.ndarray[tuple[int], np.dtype[np.uint8]]",
-        layer_bytes: int,
-        ops: NativeOps,
-        slices: Sequence[Slice],
-        positions: Tensor,
-    ) -> None:
-        self._config = config
-        self._shape = ctypes.addressof(shape)
-        self._angles = (rope.cos.data_ptr(), rope.sin.data_ptr())
-        self._cache_at = cache.ctypes.data
-        self._layer_bytes = layer_bytes
-        self._ops = ops
-        self._positions = positions.data_ptr()
-        self._library = library()
+    def __init__(self, backend: NativeBackend, slices: Sequence[Slice], positions: Tensor) -> None:
+        self._backend = backend
         spans: list[tuple[int, ...]] = []
         tables: list[int] = []
         slots: list[int] = []
@@ -147,47 +131,45 @@ class NativeAttention:
                 for position in range(one.start, one.end)
             )
             row += len(one.token_ids)
-        self._n_spans = len(spans)
         # Addresses are passed on; what lies there is held here.
         self._held = (
-            shape,
-            rope,
             positions,
+            torch.tensor(slots, dtype=torch.int64),
             torch.tensor(spans, dtype=torch.int32),
             torch.tensor(tables, dtype=torch.int32),
-            torch.tensor(slots, dtype=torch.int64),
         )
-        self._spans, self._tables, self._slots = (one.data_ptr() for one in self._held[3:])
+        places = [one.data_ptr() for one in self._held]
+        self.positions, self.slots, self.spans, self.tables = places
+        self.n_spans = len(spans)
 
     def __call__(self, layer: int, qkv: Tensor, weights: LayerWeights) -> Tensor:
         """See `Attend`."""
-        rows, at = qkv.shape[0], qkv.data_ptr()
-        out = self._ops.buffer("mixed", rows, self._config.width_q)
-        cache = self._cache_at + layer * self._layer_bytes
-        self._library.weir_store_kv(
-            self._shape,
+        backend, rows, at = self._backend, qkv.shape[0], qkv.data_ptr()
+        out = backend.ops.buffer("mixed", rows, backend.config.width_q)
+        kernels, cache = library(), backend.cache_of(layer)
+        kernels.weir_store_kv(
+            backend.shape,
             at,
             rows,
-            self._positions,
-            self._slots,
-            *self._angles,
-            None if weights.q_norm is None else weights.q_norm.data_ptr(),
-            None if weights.k_norm is None else weights.k_norm.data_ptr(),
-            self._config.rms_norm_eps,
+            self.positions,
+            self.slots,
+            *backend.angles,
+            address_of(weights.q_norm),
+            address_of(weights.k_norm),
+            backend.config.rms_norm_eps,
             cache,
         )
-        self._library.weir_attend(
-            self._shape,
-            at,
-            self._spans,
-            self._n_spans,
-            self._tables,
-            cache,
-            out.data_ptr(),
+        kernels.weir_attend(
+            backend.shape, at, self.spans, self.n_spans, self.tables, cache, out.data_ptr()
         )
         return out
 
     def _first_block(self, start: int) -> int:
         """The first block that a token at `start` looks at."""
-        window = self._config.sliding_window
+        window = self._backend.config.sliding_window
         return 0 if window is None else max(0, start - window + 1) // PANEL
+
+
+def address_of(tensor: Tensor | None) -> int | None:
+    """Where it lies, for the kernels."""
+    return None if tensor is None else tensor.data_ptr()

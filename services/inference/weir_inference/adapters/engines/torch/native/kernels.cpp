@@ -1,6 +1,8 @@
 // The operations of the native engine, for ctypes: plain functions over plain memory.
 // Compiled once for AVX2 and once for AVX-512 (`hatch_build.py`); `native.py` picks one.
 
+#include <algorithm>
+
 #include "attention.h"
 #include "linear.h"
 
@@ -132,7 +134,8 @@ void weir_linear(const Matrix* matrix, const float* x, std::int64_t ldx, int row
     using Format = decltype(f);
     std::ptrdiff_t ld = ldx;
     const auto* inputs = as_inputs<typename Format::Input>(x, ld, rows, matrix->n_in);
-    LinearJob<Format> job{*matrix, inputs, ld, rows, addend, ld_addend, out, ld_out};
+    LinearJob<Format> job{*matrix, inputs, ld, rows, addend, ld_addend, out, ld_out,
+                          team->size()};
     team->run(job.n_units(), job);
   });
 }
@@ -173,5 +176,76 @@ void weir_attend(const Attention* shape, const float* qkv, const Span* spans, in
     AttentionJob<decltype(f)> job(*shape, qkv, spans, n_spans, tables, cache, out);
     team->run(job.n_units(), job);
   });
+}
+
+// A decoder's weights, and what it is computed with. Norms are fp32: [hidden], or [head_dim] or null.
+struct Layer {
+  const float *attention_norm, *q_norm, *k_norm, *mlp_norm;
+  const Matrix *qkv, *o, *gate_up, *down;
+  char* cache;
+};
+
+struct Decoder {
+  const Layer* layers;
+  std::int32_t n_layers, hidden;
+  const Attention* attention;
+  const float *norm, *cosines, *sines;
+  float eps;
+};
+
+// The rows of a step, as in `weir_store_kv` and `weir_attend`, and room for what layers hand on.
+struct Step {
+  const std::int64_t *positions, *slots;
+  const Span* spans;
+  const std::int32_t* tables;
+  std::int32_t rows, n_spans;
+  float *normed, *qkv, *mixed, *gated;
+};
+
+// Embedded rows x [rows][hidden], in place, through all layers; out: after the last norm. One call
+// for a step, so that the caller's other threads have the interpreter meanwhile.
+void weir_decode(const Decoder* decoder, const Step* step, float* x, float* out) {
+  const Attention& shape = *decoder->attention;
+  const int rows = step->rows, hidden = decoder->hidden;
+  const int mixed_width = shape.n_heads * shape.head_dim;
+  for (int i = 0; i < decoder->n_layers; ++i) {
+    const Layer& layer = decoder->layers[i];
+    weir_rms_norm(x, layer.attention_norm, decoder->eps, rows, hidden, step->normed);
+    weir_linear(layer.qkv, step->normed, hidden, rows, nullptr, 0, step->qkv, layer.qkv->n_out);
+    weir_store_kv(&shape, step->qkv, rows, step->positions, step->slots, decoder->cosines,
+                  decoder->sines, layer.q_norm, layer.k_norm, decoder->eps, layer.cache);
+    weir_attend(&shape, step->qkv, step->spans, step->n_spans, step->tables, layer.cache,
+                step->mixed);
+    weir_linear(layer.o, step->mixed, mixed_width, rows, x, hidden, x, hidden);
+    weir_rms_norm(x, layer.mlp_norm, decoder->eps, rows, hidden, step->normed);
+    const int inner = layer.gate_up->n_out / 2;
+    weir_linear(layer.gate_up, step->normed, hidden, rows, nullptr, 0, step->gated, inner);
+    weir_linear(layer.down, step->gated, inner, rows, x, hidden, x, hidden);
+  }
+  weir_rms_norm(x, decoder->norm, decoder->eps, rows, hidden, out);
+}
+
+// The first of the largest of each row of x [rows][n], which are ld apart.
+void weir_argmax(const float* x, std::int64_t ld, int rows, int n, std::int64_t* out) {
+  constexpr int PART = 8192;
+  const int parts = (n + PART - 1) / PART;
+  std::vector<std::int64_t> best(static_cast<std::size_t>(rows) * parts);
+  auto job = [&](int unit) {
+    const float* row = x + unit / parts * ld;
+    const int from = unit % parts * PART, to = std::min(n, from + PART);
+    int i = from;
+    Vec most = spread(-INFINITY);
+    for (; i + LANES <= to; i += LANES) most = max(most, load(row + i));
+    float peak = largest(most);
+    for (; i < to; ++i) peak = std::max(peak, row[i]);
+    best[unit] = std::find(row + from, row + to, peak) - row;
+  };
+  team->run(rows * parts, job);
+  for (int r = 0; r < rows; ++r) {
+    const float* row = x + r * ld;
+    out[r] = best[r * parts];
+    for (int p = 1; p < parts; ++p)
+      if (row[best[r * parts + p]] > row[out[r]]) out[r] = best[r * parts + p];
+  }
 }
 }

@@ -43,6 +43,54 @@ class AttentionShape(ctypes.Structure):
     )
 
 
+class LayerView(ctypes.Structure):
+    """`Layer` of kernels.cpp."""
+
+    _fields_ = (
+        ("attention_norm", c_void_p),
+        ("q_norm", c_void_p),
+        ("k_norm", c_void_p),
+        ("mlp_norm", c_void_p),
+        ("qkv", c_void_p),
+        ("o", c_void_p),
+        ("gate_up", c_void_p),
+        ("down", c_void_p),
+        ("cache", c_void_p),
+    )
+
+
+class DecoderView(ctypes.Structure):
+    """`Decoder` of kernels.cpp."""
+
+    _fields_ = (
+        ("layers", c_void_p),
+        ("n_layers", c_int32),
+        ("hidden", c_int32),
+        ("attention", c_void_p),
+        ("norm", c_void_p),
+        ("cosines", c_void_p),
+        ("sines", c_void_p),
+        ("eps", c_float),
+    )
+
+
+class StepView(ctypes.Structure):
+    """`Step` of kernels.cpp."""
+
+    _fields_ = (
+        ("positions", c_void_p),
+        ("slots", c_void_p),
+        ("spans", c_void_p),
+        ("tables", c_void_p),
+        ("rows", c_int32),
+        ("n_spans", c_int32),
+        ("normed", c_void_p),
+        ("qkv", c_void_p),
+        ("mixed", c_void_p),
+        ("gated", c_void_p),
+    )
+
+
 SIGNATURES = {
     "weir_threads": (c_int, [c_int]),
     "weir_pin_threads": (c_int, []),
@@ -65,6 +113,8 @@ SIGNATURES = {
         None,
         [c_void_p, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
     ),
+    "weir_decode": (None, [c_void_p, c_void_p, c_void_p, c_void_p]),
+    "weir_argmax": (None, [c_void_p, c_int64, c_int, c_int, c_void_p]),
 }
 
 

@@ -38,6 +38,7 @@ struct LinearJob {
   std::ptrdiff_t ld_addend;
   float* out;
   std::ptrdiff_t ld_out;
+  int n_threads;
 
   int n_units() const { return (matrix.n_out / PANEL + of_a_unit() - 1) / of_a_unit(); }
 
@@ -67,7 +68,7 @@ struct LinearJob {
 
   void multiply(int first, int n_panels, int row, int n_rows, float* sums) const {
     const std::size_t bytes = Format::bytes(matrix.n_in);
-    const Panels panels = Panels{matrix.panels, bytes}.from(first);
+    const Panels panels = Panels{matrix.panels, bytes, after_unit(first)}.from(first);
     const Input* a = x + row * ldx;
     if (n_rows <= ROWS_MAX) {
       tiles<Format>(a, ldx, n_rows, panels, n_panels, 0, matrix.n_in, false, sums, LD);
@@ -92,17 +93,29 @@ struct LinearJob {
     }
   }
 
-  // The block of weights after that of panel `p` and input `from`: nothing after the unit's last.
+  // Where this thread reads on after its unit, if all threads are equally fast.
+  const char* after_unit(int first) const {
+    first += n_threads * of_a_unit();
+    return first < matrix.n_out / PANEL ? matrix.panels + first * Format::bytes(matrix.n_in) : nullptr;
+  }
+
+  // The block of weights after that of panel `p` and input `from`, be it the next unit's first.
   Next next_of(const Panels& panels, int n_panels, int p, int from) const {
     p += SIDE_BY_SIDE;
     if (p >= n_panels) {
       p = 0;
       from += BLOCK_INPUTS;
     }
-    const int to = std::min(matrix.n_in, from + BLOCK_INPUTS);
+    const char* first = panels.first;
+    if (from >= matrix.n_in) {
+      first = panels.then;
+      from = 0;
+    }
+    const int to = first ? std::min(matrix.n_in, from + BLOCK_INPUTS) : from;
     const std::size_t skipped = Format::bytes(from);
-    const int lines = from < to ? static_cast<int>((Format::bytes(to) - skipped + LINE - 1) / LINE) : 0;
-    return {panels.from(p).first + skipped, panels.bytes, lines, n_panels - p > 1 ? LOG_SIDE_BY_SIDE : 0};
+    return {first + p * panels.bytes + skipped, panels.bytes,
+            static_cast<int>((Format::bytes(to) - skipped + LINE - 1) / LINE),
+            n_panels - p > 1 ? LOG_SIDE_BY_SIDE : 0};
   }
 
   // Weights [from, to) of a panel, as a panel of the format `Dense`.

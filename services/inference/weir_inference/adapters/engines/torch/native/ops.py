@@ -49,6 +49,14 @@ class NativeOps:
         """See `Ops`."""
         return self.buffer("addend", len(x), n_columns).zero_()
 
+    def likeliest(self, logits: Tensor) -> list[int]:
+        """See `Backend`."""
+        rows, vocab = logits.shape
+        out = torch.empty(rows, dtype=torch.int64)
+        self._library.weir_argmax(logits.data_ptr(), logits.stride(0), rows, vocab, out.data_ptr())
+        tokens: list[int] = out.tolist()
+        return tokens
+
     def buffer(self, name: str, rows: int, width: int) -> Tensor:
         """[rows, width] fp32, the same memory at each call with this name and width."""
         key = (name, width)

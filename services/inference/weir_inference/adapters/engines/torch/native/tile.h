@@ -24,12 +24,13 @@ constexpr int panels_for(int rows) {
   return rows * VECS * 4 <= SUMS_MAX ? SIDE_BY_SIDE_MAX : rows * VECS * 2 <= SUMS_MAX ? 2 : 1;
 }
 
-// Panels that follow each other in memory.
+// Panels that follow each other in memory, and the one where reading goes on after them, if known.
 struct Panels {
   const char* first;
   std::size_t bytes;  // of one
+  const char* then = nullptr;
 
-  Panels from(int p) const { return {first + p * bytes, bytes}; }
+  Panels from(int p) const { return {first + p * bytes, bytes, then}; }
 };
 
 // The block of weights that is read next, where one serves many rows: its lines are asked for one by
@@ -57,8 +58,9 @@ struct Weights {
   using Reader = typename Format::Reader;
 
   Reader readers[SIDE_BY_SIDE_MAX];
-  const char* end;          // of the first panel
-  std::size_t bytes, after;  // of a panel; from a panel's end to where reading goes on
+  const char* end;       // of the first panel
+  std::size_t bytes;     // of a panel
+  std::ptrdiff_t after;  // from the first panel's end to where reading goes on
   Next* next;
 
   Weights(const Panels& panels, bool last, Next* next_block)
@@ -66,7 +68,7 @@ struct Weights {
                 Reader(panels.first + 2 * panels.bytes), Reader(panels.first + 3 * panels.bytes)},
         end(panels.first + panels.bytes),
         bytes(panels.bytes),
-        after(last ? 0 : (PANELS - 1) * panels.bytes),
+        after(!last ? (PANELS - 1) * panels.bytes : panels.then ? panels.then - end : 0),
         next(next_block) {}
 
   void open(int k) {
