@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from weir_inference.adapters.engines.torch.backend import Backend
-from weir_inference.adapters.engines.torch.decoder import Adapt, Attend, decode
+from weir_inference.adapters.engines.torch.decoder import Adapt, decode
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.core.step_plan import Slice
@@ -31,18 +31,20 @@ class PlainForward:
 
     def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
         """See `Forward`."""
-        x, attend = self.opened(slices)
-        ops, eps = self._backend.ops, self._config.rms_norm_eps
-        return decode(self._weights, ops, x, attend, eps, adapt)
-
-    def opened(self, slices: Sequence[Slice]) -> tuple[Tensor, Attend]:
-        """What goes into the first layer: the embedded tokens [tokens, hidden]; their attention."""
-        ids = self._index([token_id for one in slices for token_id in one.token_ids])
-        positions = self._index(
-            [position for one in slices for position in range(one.start, one.end)]
+        ids, positions = ids_and_positions(slices, self._backend.device)
+        ops = self._backend.ops
+        return decode(
+            self._weights,
+            ops,
+            ops.embed(self._weights.embedding, ids),
+            self._backend.attention(slices, positions),
+            self._config.rms_norm_eps,
+            adapt,
         )
-        x = self._backend.ops.embed(self._weights.embedding, ids)
-        return x, self._backend.attention(slices, positions)
 
-    def _index(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._backend.device)
+
+def ids_and_positions(slices: Sequence[Slice], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of the tokens of a step, end to end: [tokens] int64 each."""
+    ids = [token_id for one in slices for token_id in one.token_ids]
+    positions = [position for one in slices for position in range(one.start, one.end)]
+    return torch.tensor(ids, device=device), torch.tensor(positions, device=device)

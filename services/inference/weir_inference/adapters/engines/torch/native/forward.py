@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from weir_inference.adapters.engines.torch.decoder import Adapt, unadapted
-from weir_inference.adapters.engines.torch.forward import PlainForward
+from weir_inference.adapters.engines.torch.forward import PlainForward, ids_and_positions
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
-from weir_inference.adapters.engines.torch.native.backend import (
-    NativeAttention,
-    NativeBackend,
-    address_of,
-)
+from weir_inference.adapters.engines.torch.native.backend import NativeBackend, address_of
 from weir_inference.adapters.engines.torch.native.library import (
     DecoderView,
     LayerView,
@@ -46,6 +42,7 @@ class NativeForward:
             layers=ctypes.addressof(self._layers),
             n_layers=len(views),
             hidden=config.hidden_size,
+            embedding=_address(weights.embedding),
             attention=backend.shape,
             norm=weights.norm.data_ptr(),
             cosines=cosines,
@@ -60,25 +57,25 @@ class NativeForward:
         """See `Forward`."""
         if adapt is not unadapted:
             return self._plain(slices, adapt)
-        x, attention = self._plain.opened(slices)
-        assert isinstance(attention, NativeAttention)
-        rows, buffer = x.shape[0], self._backend.ops.buffer
+        ids, positions = ids_and_positions(slices, self._backend.device)
+        attention = self._backend.attention(slices, positions)
+        rows, buffer = len(ids), self._backend.ops.buffer
         out = buffer("normed", rows, self._config.hidden_size)
         step = StepView(
+            ids.data_ptr(),
             attention.positions,
             attention.slots,
             attention.spans,
             attention.tables,
             rows,
             attention.n_spans,
+            buffer("embedded", rows, self._config.hidden_size).data_ptr(),
             out.data_ptr(),
             buffer("product", rows, self._qkv_columns).data_ptr(),
             buffer("mixed", rows, self._config.width_q).data_ptr(),
             buffer("gated", rows, self._gated_columns).data_ptr(),
         )
-        library().weir_decode(
-            ctypes.addressof(self._decoder), ctypes.addressof(step), x.data_ptr(), out.data_ptr()
-        )
+        library().weir_decode(ctypes.addressof(self._decoder), ctypes.addressof(step))
         return out
 
 

@@ -188,26 +188,30 @@ struct Layer {
 struct Decoder {
   const Layer* layers;
   std::int32_t n_layers, hidden;
+  const Matrix* embedding;
   const Attention* attention;
   const float *norm, *cosines, *sines;
   float eps;
 };
 
-// The rows of a step, as in `weir_store_kv` and `weir_attend`, and room for what layers hand on.
+// The rows of a step, as in `weir_store_kv` and `weir_attend`, and room for what layers hand on. `x`
+// [rows][hidden] goes through them all, `normed` of the same size is last what comes out.
 struct Step {
-  const std::int64_t *positions, *slots;
+  const std::int64_t *ids, *positions, *slots;
   const Span* spans;
   const std::int32_t* tables;
   std::int32_t rows, n_spans;
-  float *normed, *qkv, *mixed, *gated;
+  float *x, *normed, *qkv, *mixed, *gated;
 };
 
-// Embedded rows x [rows][hidden], in place, through all layers; out: after the last norm. One call
-// for a step, so that the caller's other threads have the interpreter meanwhile.
-void weir_decode(const Decoder* decoder, const Step* step, float* x, float* out) {
+// A step from its ids to after the last norm. In one call, so that the caller's other threads have
+// the interpreter meanwhile: between two calls the caller would have to wait for it.
+void weir_decode(const Decoder* decoder, const Step* step) {
   const Attention& shape = *decoder->attention;
   const int rows = step->rows, hidden = decoder->hidden;
   const int mixed_width = shape.n_heads * shape.head_dim;
+  float* const x = step->x;
+  weir_rows(decoder->embedding, step->ids, rows, x);
   for (int i = 0; i < decoder->n_layers; ++i) {
     const Layer& layer = decoder->layers[i];
     weir_rms_norm(x, layer.attention_norm, decoder->eps, rows, hidden, step->normed);
@@ -222,7 +226,7 @@ void weir_decode(const Decoder* decoder, const Step* step, float* x, float* out)
     weir_linear(layer.gate_up, step->normed, hidden, rows, nullptr, 0, step->gated, inner);
     weir_linear(layer.down, step->gated, inner, rows, x, hidden, x, hidden);
   }
-  weir_rms_norm(x, decoder->norm, decoder->eps, rows, hidden, out);
+  weir_rms_norm(x, decoder->norm, decoder->eps, rows, hidden, step->normed);
 }
 
 // The first of the largest of each row of x [rows][n], which are ld apart.

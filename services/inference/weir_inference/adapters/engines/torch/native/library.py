@@ -66,6 +66,7 @@ class DecoderView(ctypes.Structure):
         ("layers", c_void_p),
         ("n_layers", c_int32),
         ("hidden", c_int32),
+        ("embedding", c_void_p),
         ("attention", c_void_p),
         ("norm", c_void_p),
         ("cosines", c_void_p),
@@ -78,12 +79,14 @@ class StepView(ctypes.Structure):
     """`Step` of kernels.cpp."""
 
     _fields_ = (
+        ("ids", c_void_p),
         ("positions", c_void_p),
         ("slots", c_void_p),
         ("spans", c_void_p),
         ("tables", c_void_p),
         ("rows", c_int32),
         ("n_spans", c_int32),
+        ("x", c_void_p),
         ("normed", c_void_p),
         ("qkv", c_void_p),
         ("mixed", c_void_p),
@@ -113,7 +116,7 @@ SIGNATURES = {
         None,
         [c_void_p, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
     ),
-    "weir_decode": (None, [c_void_p, c_void_p, c_void_p, c_void_p]),
+    "weir_decode": (None, [c_void_p, c_void_p]),
     "weir_argmax": (None, [c_void_p, c_int64, c_int, c_int, c_void_p]),
 }
 
