@@ -6,7 +6,7 @@ import pytest
 
 from weir_inference.core.request import EndReason, Priority, Request
 from weir_inference.core.sampling import Sampling
-from weir_inference.core.scheduler import Limits, Scheduler
+from weir_inference.core.scheduler import SHARED_S, Limits, Scheduler
 from weir_inference.core.sequence import Sequence, State
 from weir_inference.core.step_plan import Advance, SliceResult, StepPlan
 from weir_inference.core.token_logprob import TokenLogprob
@@ -62,14 +62,24 @@ def test_a_long_prompt_is_computed_in_chunks_and_samples_once_at_its_end() -> No
     assert sequence.token_ids[25:] == [7, 7]
 
 
-def test_a_prompt_of_a_tenant_that_decodes_gets_a_third_of_a_step_anothers_the_rest() -> None:
-    it = scheduler(step_tokens=12)
+def test_decoding_and_a_new_prompt_share_one_step_within_the_budget() -> None:
+    it = scheduler(step_tokens=10)
     it.add(request(4, name="old"), 0.0)
     turn(it)
     it.add(request(30, name="new"), 0.0)
-    assert sizes(turn(it)) == [("old", 1), ("new", 4)]
-    it.add(request(30, name="other", tenant_id="other"), 0.0)
-    assert sizes(turn(it)) == [("old", 1), ("new", 4), ("other", 7)]
+    assert sizes(turn(it)) == [("old", 1), ("new", 9)]
+
+
+def test_among_tenants_a_prompt_of_one_that_decodes_gets_a_third_of_a_step() -> None:
+    it = scheduler(step_tokens=12)
+    it.add(request(4, name="old"), 0.0)
+    turn(it)
+    it.add(request(60, name="new"), 0.0)
+    assert sizes(turn(it)) == [("old", 1), ("new", 11)], "it has the engine for itself"
+    it.add(request(10, name="other", tenant_id="other"), 1.0)
+    assert dict(sizes(turn(it, now_s=1.0))) == {"old": 1, "other": 10, "new": 1}
+    assert dict(sizes(turn(it, now_s=SHARED_S))) == {"old": 1, "other": 1, "new": 4}
+    assert dict(sizes(turn(it, now_s=1.0 + SHARED_S))) == {"old": 1, "other": 1, "new": 10}
 
 
 def test_a_request_is_reported_as_started_once_though_it_was_preempted() -> None:

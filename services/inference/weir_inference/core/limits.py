@@ -27,7 +27,7 @@ class Limits:
 
     @property
     def chunk_tokens(self) -> int:
-        """Of a step, what prompts of tenants that decode already may take: a third."""
+        """Of a step that tenants share, what prompts of those that decode may take: a third."""
         return max(1, self.step_tokens // 3)
 
     def __post_init__(self) -> None:

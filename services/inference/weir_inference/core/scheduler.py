@@ -34,6 +34,8 @@ from weir_kit.errors import ContextLengthExceeded, QueueFull
 
 __all__ = ["Limits", "Scheduler"]
 
+SHARED_S = 60.0  # after requests of two tenants came one after the other, the engine is shared
+
 
 class Scheduler:
     """Plan → (the runner runs) → commit | roll back. Not thread-safe; knows no tensors."""
@@ -52,6 +54,8 @@ class Scheduler:
         self._n_added = self._adapters_generation = 0
         self._suspects: deque[Sequence] = deque()
         self._next_deadline_s = float("inf")
+        self._tenant_last: str | None = None
+        self._shared_until_s = float("-inf")
 
     def add(self, request: Request, now_s: float) -> Sequence:
         """Queue a request; `ContextLengthExceeded` if it can never fit, `QueueFull` if not now.
@@ -78,6 +82,10 @@ class Scheduler:
         if not request.sampling.ignore_eos:
             stop |= self._eos_token_ids
         self._n_added += 1
+        if request.tenant_id != self._tenant_last:
+            if self._tenant_last is not None:
+                self._shared_until_s = now_s + SHARED_S
+            self._tenant_last = request.tenant_id
         salt = (request.tenant_id, request.adapter, self._adapters_generation)
         chain = PrefixChain(salt if request.adapter else salt[:1], self.limits.block_size)
         sequence = Sequence(request, now_s, self._n_added, stop, chain)
@@ -206,7 +214,9 @@ class Scheduler:
     def _share_out(self, now_s: float) -> tuple[StepBudget, list[Sequence]]:
         """Who gets how many tokens of the step, and who starts with it."""
         decoding = [one for one in self.running if one.n_pending == 1]
-        budget = StepBudget(self.limits.step_tokens, self.limits.chunk_tokens, decoding)
+        shared = now_s < self._shared_until_s
+        n_beside = self.limits.chunk_tokens if shared else self.limits.step_tokens
+        budget = StepBudget(self.limits.step_tokens, n_beside, decoding)
         prefilling = [one for one in self.running if one.n_pending > 1]
         if prefilling:  # the oldest moves on, whoever's turn it is
             budget.give(min(self.running, key=_number), self.limits.block_size)

@@ -7,8 +7,9 @@ class StepBudget:
     """How many tokens of whom a step computes, at most `n_tokens`; one of each that decodes.
 
     A prompt makes a step long: everyone who decodes waits for it, and so does whoever comes
-    meanwhile. So prompts of tenants that decode already get `n_beside` tokens of it, together;
-    those of a tenant that still waits for its first token may fill it.
+    meanwhile. Where tenants share the engine, prompts of those that decode already therefore get
+    `n_beside` tokens of it, together; those of a tenant that still waits for its first token may
+    fill it.
     """
 
     def __init__(self, n_tokens: int, n_beside: int, decoding: list[Sequence]) -> None:

@@ -24,7 +24,8 @@ struct Matrix {
 constexpr int UNIT_PANELS = 8;     // panels that one thread takes at a time, half of a small matrix's
 constexpr int SMALL_PANELS = 128;
 constexpr int BLOCK_ROWS = 264;    // rows computed while a block of weights is in the cache
-constexpr int BLOCK_INPUTS = 256;  // inputs of a block: of a panel 8 KB of bf16, 16 KB of fp32
+constexpr int BLOCK_INPUTS = 320;  // inputs of a block, at most: of a panel 10 KB of bf16
+constexpr int BLOCK_MULTIPLE = 32;  // of inputs: a whole group of int4
 
 template <class Format>
 struct LinearJob {
@@ -66,6 +67,13 @@ struct LinearJob {
     return matrix.n_out < SMALL_PANELS * PANEL ? UNIT_PANELS / 2 : UNIT_PANELS;
   }
 
+  // Inputs of a block: all blocks but the last of the same size, and that not much smaller.
+  int of_a_block() const {
+    const int n_blocks = (matrix.n_in + BLOCK_INPUTS - 1) / BLOCK_INPUTS;
+    const int even = (matrix.n_in + n_blocks - 1) / n_blocks;
+    return (even + BLOCK_MULTIPLE - 1) / BLOCK_MULTIPLE * BLOCK_MULTIPLE;
+  }
+
   void multiply(int first, int n_panels, int row, int n_rows, float* sums) const {
     const std::size_t bytes = Format::bytes(matrix.n_in);
     const Panels panels = Panels{matrix.panels, bytes, after_unit(first)}.from(first);
@@ -74,8 +82,9 @@ struct LinearJob {
       tiles<Format>(a, ldx, n_rows, panels, n_panels, 0, matrix.n_in, false, sums, LD);
       return;
     }
-    for (int from = 0; from < matrix.n_in; from += BLOCK_INPUTS) {
-      const int to = std::min(matrix.n_in, from + BLOCK_INPUTS);
+    const int n_inputs = of_a_block();
+    for (int from = 0; from < matrix.n_in; from += n_inputs) {
+      const int to = std::min(matrix.n_in, from + n_inputs);
       for (int p = 0; p < n_panels; p += SIDE_BY_SIDE) {
         const int n = std::min(SIDE_BY_SIDE, n_panels - p);
         float* const to_sums = sums + p * PANEL;
@@ -104,14 +113,14 @@ struct LinearJob {
     p += SIDE_BY_SIDE;
     if (p >= n_panels) {
       p = 0;
-      from += BLOCK_INPUTS;
+      from += of_a_block();
     }
     const char* first = panels.first;
     if (from >= matrix.n_in) {
       first = panels.then;
       from = 0;
     }
-    const int to = first ? std::min(matrix.n_in, from + BLOCK_INPUTS) : from;
+    const int to = first ? std::min(matrix.n_in, from + of_a_block()) : from;
     const std::size_t skipped = Format::bytes(from);
     return {first + p * panels.bytes + skipped, panels.bytes,
             static_cast<int>((Format::bytes(to) - skipped + LINE - 1) / LINE),
