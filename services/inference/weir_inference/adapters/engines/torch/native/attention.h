@@ -53,6 +53,39 @@ struct Attention {
   }
 };
 
+// The key panels of some blocks, of a KV head: a block of each.
+struct BlockKeys {
+  const char* const* blocks;
+
+  const char* operator[](int p) const { return blocks[p]; }
+  BlockKeys from(int p) const { return {blocks + p}; }
+};
+
+// Their value panels: each goes on from one block to the next.
+struct BlockValues {
+  const char* const* blocks;
+  std::size_t first, bytes;  // where a block has its first panel; of a panel
+
+  BlockValues operator[](int p) const { return from(p); }
+  BlockValues from(int p) const { return {blocks, first + p * bytes, bytes}; }
+};
+
+// A panel whose inputs lie in blocks of sixteen.
+template <class Format>
+struct Paged : Format {
+  static constexpr int STEP = PANEL;
+
+  struct Reader : Format::Reader {
+    const BlockValues values;
+
+    explicit Reader(const BlockValues& v) : Format::Reader(nullptr), values(v) {}
+    void open(int k) {
+      const typename Format::Reader block(values.blocks[k / PANEL] + values.first);
+      this->panel = block.panel - k * PANEL;  // as if all blocks before it had its place
+    }
+  };
+};
+
 template <class Format>
 class AttentionJob {
  public:
@@ -112,20 +145,19 @@ class AttentionJob {
     for (int chunk = begin / CHUNK * CHUNK; chunk < end; chunk += CHUNK) {
       const int from = std::max(chunk, begin / PANEL * PANEL), to = std::min(end, chunk + CHUNK);
       const int n_blocks = (to - from + PANEL - 1) / PANEL;
-      for (int b = 0; b < n_blocks; ++b)
-        tiles<Format>(room.q.data(), d, rows, {keys(span, from + b * PANEL, kv_head), 0}, 1, 0, d,
-                      false, room.scores.data() + b * PANEL, CHUNK);
+      const char* blocks[CHUNK_BLOCKS];
+      for (int b = 0; b < n_blocks; ++b) blocks[b] = keys(span, from + b * PANEL, kv_head);
+      tiles<Format, Place::CACHE>(room.q.data(), d, rows, BlockKeys{blocks}, n_blocks, 0, d, false,
+                                  room.scores.data(), CHUNK);
       for (int r = 0; r < rows; ++r) {
         float* scores = room.scores.data() + r * CHUNK;
         soften(span.start + first + r / group_, from, n_blocks * PANEL, scores,
                room.mixed.data() + r * wide, room.most[r], room.total[r]);
         narrow_all(scores, n_blocks * PANEL, room.shares.data() + r * CHUNK);
       }
-      for (int b = 0; b < n_blocks; ++b)
-        tiles<Format>(room.shares.data() + b * PANEL, CHUNK, rows,
-                      {keys(span, from + b * PANEL, kv_head) + shape_.key_bytes(),
-                       Format::bytes(PANEL)},
-                      n_panels, 0, PANEL, true, room.mixed.data(), wide);
+      const BlockValues values{blocks, shape_.key_bytes(), Format::bytes(PANEL)};
+      tiles<Paged<Format>, Place::CACHE>(room.shares.data(), CHUNK, rows, values, n_panels, 0,
+                                         n_blocks * PANEL, true, room.mixed.data(), wide);
     }
     for (int r = 0; r < rows; ++r) {
       const std::int64_t row = span.row + first + r / group_;

@@ -79,7 +79,8 @@ struct LinearJob {
     const Panels panels = Panels{matrix.panels, bytes, after_unit(first)}.from(first);
     const Input* a = x + row * ldx;
     if (n_rows <= ROWS_MAX) {
-      tiles<Format>(a, ldx, n_rows, panels, n_panels, 0, matrix.n_in, false, sums, LD);
+      tiles<Format, Place::MEMORY>(a, ldx, n_rows, panels, n_panels, 0, matrix.n_in, false, sums,
+                                   LD);
       return;
     }
     const int n_inputs = of_a_block();
@@ -90,13 +91,14 @@ struct LinearJob {
         float* const to_sums = sums + p * PANEL;
         Next next = next_of(panels, n_panels, p, from);
         if constexpr (std::is_same_v<Format, Dense>) {
-          tiles<Format>(a, ldx, n_rows, panels.from(p), n, from, to, from > 0, to_sums, LD, &next);
+          tiles<Format, Place::CACHE>(a, ldx, n_rows, panels.from(p), n, from, to, from > 0,
+                                      to_sums, LD, &next);
         } else {
           alignas(64) static thread_local Input dense[SIDE_BY_SIDE][PANEL * BLOCK_INPUTS];
           for (int i = 0; i < n; ++i) decode(panels.from(p + i).first, from, to, dense[i]);
           const Panels decoded{reinterpret_cast<const char*>(dense), sizeof dense[0]};
-          tiles<Dense>(a + from, ldx, n_rows, decoded, n, 0, to - from, from > 0, to_sums, LD,
-                       &next);
+          tiles<Dense, Place::CACHE>(a + from, ldx, n_rows, decoded, n, 0, to - from, from > 0,
+                                     to_sums, LD, &next);
         }
       }
     }

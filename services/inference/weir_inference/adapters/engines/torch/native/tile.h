@@ -30,6 +30,7 @@ struct Panels {
   std::size_t bytes;  // of one
   const char* then = nullptr;
 
+  const char* operator[](int p) const { return first + p * bytes; }
   Panels from(int p) const { return {first + p * bytes, bytes, then}; }
 };
 
@@ -52,44 +53,54 @@ struct Next {
   }
 };
 
+// Where weights are when a tile begins: still in memory, or in the cache already.
+enum class Place { MEMORY, CACHE };
+
 // The weights of a tile, k by k.
-template <class Format, int PANELS>
+template <class Format, int PANELS, Place PLACE>
 struct Weights {
   using Reader = typename Format::Reader;
 
-  Reader readers[SIDE_BY_SIDE_MAX];
-  const char* end;       // of the first panel
-  std::size_t bytes;     // of a panel
-  std::ptrdiff_t after;  // from the first panel's end to where reading goes on
-  Next* next;
+  Reader readers[PANELS];
+  Next* next;                  // PLACE is CACHE: what is asked for meanwhile, or null
+  const char* end = nullptr;   // PLACE is MEMORY: of the first panel,
+  std::size_t bytes = 0;       // of a panel,
+  std::ptrdiff_t after = 0;    // and from the first panel's end to where reading goes on
 
-  Weights(const Panels& panels, bool last, Next* next_block)
-      : readers{Reader(panels.first), Reader(panels.first + panels.bytes),
-                Reader(panels.first + 2 * panels.bytes), Reader(panels.first + 3 * panels.bytes)},
-        end(panels.first + panels.bytes),
-        bytes(panels.bytes),
-        after(!last ? (PANELS - 1) * panels.bytes : panels.then ? panels.then - end : 0),
-        next(next_block) {}
+  template <class AnyPanels, int... P>
+  Weights(const AnyPanels& panels, bool last, Next* next_block, std::integer_sequence<int, P...>)
+      : readers{Reader(panels[P])...}, next(next_block) {
+    if constexpr (PLACE == Place::MEMORY) {
+      bytes = panels.bytes;
+      end = panels.first + bytes;
+      after = !last ? (PANELS - 1) * bytes : panels.then ? panels.then - end : 0;
+    }
+  }
 
   void open(int k) {
 #pragma GCC unroll 4
     for (int p = 0; p < PANELS; ++p) readers[p].open(k);
   }
 
-  // Asks for memory that is read soon: further on in these panels, then in those after them.
+  // Asks for memory that is read soon.
+  template <int ROWS>
   inline __attribute__((always_inline)) void prefetch(int k) const {
-    const char* soon = static_cast<const char*>(readers[0].place(k)) + AHEAD;
-    if (soon >= end) soon += after;
+    if constexpr (PLACE == Place::CACHE) {
+      if (next) next->ask();
+    } else if constexpr (ROWS >= Format::ASK_AHEAD_ROWS) {
+      const char* soon = static_cast<const char*>(readers[0].place(k)) + AHEAD;
+      if (soon >= end) soon += after;
 #pragma GCC unroll 4
-    for (int p = 0; p < PANELS; ++p) _mm_prefetch(soon + p * bytes, _MM_HINT_T0);
+      for (int p = 0; p < PANELS; ++p) _mm_prefetch(soon + p * bytes, _MM_HINT_T0);
+    }
   }
 };
 
 // sum[r][p] += a[r][k + HALF] · w[p][k + HALF], or of both halves where they are one vector.
-template <class Format, int HALF, int ROWS, int PANELS>
+template <class Format, int HALF, int ROWS, int PANELS, Place PLACE>
 inline __attribute__((always_inline)) void multiply_half(const typename Format::Input* a,
                                                          std::ptrdiff_t lda,
-                                                         const Weights<Format, PANELS>& weights,
+                                                         const Weights<Format, PANELS, PLACE>& weights,
                                                          int k, Vec (&sum)[ROWS][PANELS][VECS]) {
   if constexpr (LANES == 16) {  // there are registers for a weight of each panel
     Columns<typename Format::Input> w[PANELS];
@@ -115,16 +126,14 @@ inline __attribute__((always_inline)) void multiply_half(const typename Format::
   }
 }
 
-template <bool STREAMS, class Format, int ROWS, int PANELS>
+template <class Format, int ROWS, int PANELS, Place PLACE>
 inline __attribute__((always_inline)) void multiply(const typename Format::Input* a,
                                                     std::ptrdiff_t lda,
-                                                    const Weights<Format, PANELS>& weights, int from,
-                                                    int to, Vec (&sum)[ROWS][PANELS][VECS]) {
+                                                    const Weights<Format, PANELS, PLACE>& weights,
+                                                    int from, int to,
+                                                    Vec (&sum)[ROWS][PANELS][VECS]) {
   for (int k = from; k < to; k += 2) {
-    if constexpr (!STREAMS)
-      weights.next->ask();
-    else if constexpr (ROWS >= Format::ASK_AHEAD_ROWS)
-      weights.prefetch(k);
+    weights.template prefetch<ROWS>(k);
     multiply_half<Format, 0>(a, lda, weights, k, sum);
     if constexpr (Format::HALVES == 2) multiply_half<Format, 1>(a, lda, weights, k, sum);
   }
@@ -142,19 +151,19 @@ inline __attribute__((always_inline)) void each_sum(F f) {
 
 // sums[r][p·16 + c] (+)= Σ_k a[r][k] · w[p][k][c] for k in [from, to), both even. Every sum is one
 // chain of additions in the order of k, whatever the tile: a row's result does not depend on its
-// neighbours. STREAMS says that weights come from memory, `last` that none are read after these; else
-// they are in the cache, and `next` come from memory.
-template <bool STREAMS, class Format, int ROWS, int PANELS>
-inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
+// neighbours. `last` says that these are the last of their panels.
+template <class Format, Place PLACE, int ROWS, int PANELS, class AnyPanels>
+inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const AnyPanels& panels,
                  bool last, Next* next, int from, int to, bool accumulate, float* sums,
                  std::ptrdiff_t ld_sums) {
-  Weights<Format, PANELS> weights(panels, last, next);
+  Weights<Format, PANELS, PLACE> weights(panels, last, next,
+                                         std::make_integer_sequence<int, PANELS>{});
   Vec sum[ROWS][PANELS][VECS];
   each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
     sum[r][p][v] = accumulate ? load(sums + r * ld_sums + p * PANEL + v * LANES) : zero();
   });
   if constexpr (Format::STEP == 2) {
-    multiply<STREAMS, Format>(a, lda, weights, from, to, sum);
+    multiply<Format>(a, lda, weights, from, to, sum);
   } else {
     for (int k = from; k < to; k += Format::STEP) {
       const int end = std::min(to, k + Format::STEP);
@@ -164,12 +173,12 @@ inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Pane
         each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
           step[r][p][v] = zero();
         });
-        multiply<STREAMS, Format>(a, lda, weights, k, end, step);
+        multiply<Format>(a, lda, weights, k, end, step);
         each_sum<ROWS, PANELS>([&](int r, int p, int v) __attribute__((always_inline)) {
           sum[r][p][v] = fma(step[r][p][v], weights.readers[p].scale.part[v], sum[r][p][v]);
         });
       } else {
-        multiply<STREAMS, Format>(a, lda, weights, k, end, sum);
+        multiply<Format>(a, lda, weights, k, end, sum);
       }
     }
   }
@@ -180,54 +189,45 @@ inline void tile(const typename Format::Input* a, std::ptrdiff_t lda, const Pane
 
 namespace detail {
 
-template <bool STREAMS, class Format, int ROWS>
-void row_tile(const typename Format::Input* a, std::ptrdiff_t lda, const Panels& panels,
+template <class Format, Place PLACE, int ROWS, class AnyPanels>
+void row_tile(const typename Format::Input* a, std::ptrdiff_t lda, const AnyPanels& panels,
               int n_panels, Next* next, int from, int to, bool accumulate, float* sums,
               std::ptrdiff_t ld_sums) {
   constexpr int SIDE_BY_SIDE = panels_for(ROWS);
   int p = 0;
   for (; p + SIDE_BY_SIDE <= n_panels; p += SIDE_BY_SIDE)
-    tile<STREAMS, Format, ROWS, SIDE_BY_SIDE>(a, lda, panels.from(p),
-                                              p + 2 * SIDE_BY_SIDE > n_panels, next, from, to,
-                                              accumulate, sums + p * PANEL, ld_sums);
+    tile<Format, PLACE, ROWS, SIDE_BY_SIDE>(a, lda, panels.from(p), p + 2 * SIDE_BY_SIDE > n_panels,
+                                            next, from, to, accumulate, sums + p * PANEL, ld_sums);
   for (; p < n_panels; ++p)
-    tile<STREAMS, Format, ROWS, 1>(a, lda, panels.from(p), true, next, from, to, accumulate,
-                                   sums + p * PANEL, ld_sums);
+    tile<Format, PLACE, ROWS, 1>(a, lda, panels.from(p), true, next, from, to, accumulate,
+                                 sums + p * PANEL, ld_sums);
 }
 
-template <bool STREAMS, class Format, int... ROWS>
+template <class Format, Place PLACE, class AnyPanels, int... ROWS>
 void pick(int rows, std::integer_sequence<int, ROWS...>, const typename Format::Input* a,
-          std::ptrdiff_t lda, const Panels& panels, int n_panels, Next* next, int from, int to,
+          std::ptrdiff_t lda, const AnyPanels& panels, int n_panels, Next* next, int from, int to,
           bool accumulate, float* sums, std::ptrdiff_t ld_sums) {
-  (void)((rows == ROWS + 1 && (row_tile<STREAMS, Format, ROWS + 1>(
-                                   a, lda, panels, n_panels, next, from, to, accumulate, sums,
-                                   ld_sums),
+  (void)((rows == ROWS + 1 && (row_tile<Format, PLACE, ROWS + 1>(a, lda, panels, n_panels, next,
+                                                                 from, to, accumulate, sums,
+                                                                 ld_sums),
                                true)) ||
          ...);
 }
 
 }  // namespace detail
 
-// Any number of rows and panels, rows in tiles of nearly equal height. With `next`, these panels are
-// in the cache, as far as they were `next` before.
-template <class Format>
-void tiles(const typename Format::Input* a, std::ptrdiff_t lda, int rows, const Panels& panels,
+// Any number of rows and panels, rows in tiles of nearly equal height. `next` is asked for meanwhile.
+template <class Format, Place PLACE, class AnyPanels>
+void tiles(const typename Format::Input* a, std::ptrdiff_t lda, int rows, const AnyPanels& panels,
            int n_panels, int from, int to, bool accumulate, float* sums, std::ptrdiff_t ld_sums,
            Next* next = nullptr) {
-  const auto heights = std::make_integer_sequence<int, ROWS_MAX>{};
   const int n_tiles = (rows + ROWS_MAX - 1) / ROWS_MAX;
   for (int t = 0; t < n_tiles; ++t) {
-    const int first = rows * t / n_tiles, n = rows * (t + 1) / n_tiles - first;
-    const auto* x = a + first * lda;
-    float* to_sums = sums + first * ld_sums;
-    if (next) {
-      next->begin(t, n_tiles);
-      detail::pick<false, Format>(n, heights, x, lda, panels, n_panels, next, from, to, accumulate,
-                                  to_sums, ld_sums);
-    } else {
-      detail::pick<true, Format>(n, heights, x, lda, panels, n_panels, next, from, to, accumulate,
-                                 to_sums, ld_sums);
-    }
+    const int first = rows * t / n_tiles, last = rows * (t + 1) / n_tiles;
+    if (next) next->begin(t, n_tiles);
+    detail::pick<Format, PLACE>(last - first, std::make_integer_sequence<int, ROWS_MAX>{},
+                                a + first * lda, lda, panels, n_panels, next, from, to, accumulate,
+                                sums + first * ld_sums, ld_sums);
   }
 }
 
