@@ -34,22 +34,37 @@ struct Attention {
     const int offset = static_cast<int>(slot % PANEL);
     char* head = cache + slot / PANEL * block_bytes();
     for (int h = 0; h < n_kv_heads; ++h, head += head_bytes()) {
-      char* values_at = head + key_bytes();
-      for (int i = 0; i < head_dim; ++i) {
-        write(head, i, offset, keys[h * head_dim + i]);
-        write(values_at + i / PANEL * PANEL * PANEL * number(), offset, i % PANEL,
-              values[h * head_dim + i]);
-      }
+      if (format == FORMAT_F32)
+        put_f32(head, offset, keys + h * head_dim, values + h * head_dim);
+      else
+        put_bf16(head, offset, keys + h * head_dim, values + h * head_dim);
     }
   }
 
  private:
-  // One weight of a panel: input k, column c.
-  void write(char* panel, int k, int c, float x) const {
-    if (format == FORMAT_F32)
-      reinterpret_cast<float*>(panel)[k * PANEL + c] = x;
-    else
-      reinterpret_cast<bf16*>(panel)[k / 2 * 2 * PANEL + 2 * c + k % 2] = narrow(x);
+  void put_f32(char* head, int offset, const float* keys, const float* values) const {
+    float* key_panel = reinterpret_cast<float*>(head);
+    float* value_panels = reinterpret_cast<float*>(head + key_bytes());
+    for (int i = 0; i < head_dim; ++i) {
+      key_panel[i * PANEL + offset] = keys[i];
+      value_panels[(i / PANEL * PANEL + offset) * PANEL + i % PANEL] = values[i];
+    }
+  }
+
+  // Two inputs of a key's column are neighbours; of a value's, all columns of one input.
+  void put_bf16(char* head, int offset, const float* keys, const float* values) const {
+    bf16* key_panel = reinterpret_cast<bf16*>(head) + 2 * offset;
+    bf16* value_panels =
+        reinterpret_cast<bf16*>(head + key_bytes()) + offset / 2 * 2 * PANEL + offset % 2;
+    bf16 few[PANEL];
+    for (int from = 0; from < head_dim; from += PANEL) {
+      const int n = std::min(PANEL, head_dim - from);
+      narrow_all(keys + from, n, few);
+      for (int i = 0; i < n; i += 2)
+        std::memcpy(key_panel + (from + i) * PANEL, few + i, 2 * sizeof(bf16));
+      narrow_all(values + from, n, few);
+      for (int i = 0; i < n; ++i) value_panels[from * PANEL + 2 * i] = few[i];
+    }
   }
 };
 
@@ -86,11 +101,11 @@ struct Paged : Format {
   };
 };
 
-template <class Format>
+template <class Format, class Output>
 class AttentionJob {
  public:
   AttentionJob(const Attention& shape, const float* qkv, const Span* spans, int n_spans,
-               const std::int32_t* tables, const char* cache, float* out)
+               const std::int32_t* tables, const char* cache, Output* out)
       : shape_(shape), qkv_(qkv), spans_(spans), tables_(tables), cache_(cache), out_(out) {
     group_ = shape.n_heads / shape.n_kv_heads;
     tokens_ = std::max(1, ROWS / group_);
@@ -162,8 +177,9 @@ class AttentionJob {
     for (int r = 0; r < rows; ++r) {
       const std::int64_t row = span.row + first + r / group_;
       const int head = kv_head * group_ + r % group_;
-      float* to = out_ + (row * shape_.n_heads + head) * d;
-      for (int i = 0; i < d; ++i) to[i] = room.mixed[r * wide + i] / room.total[r];
+      float* mixed = room.mixed.data() + r * wide;
+      for (int i = 0; i < d; ++i) mixed[i] /= room.total[r];
+      narrow_all(mixed, d, out_ + (row * shape_.n_heads + head) * d);
     }
   }
 
@@ -221,7 +237,7 @@ class AttentionJob {
   const Span* spans_;
   const std::int32_t* tables_;
   const char* cache_;
-  float* out_;
+  Output* out_;
   int group_, tokens_;
   std::vector<Unit> units_;
 };

@@ -61,6 +61,35 @@ const Input* as_inputs(const float* x, std::ptrdiff_t& ld, int rows, int n) {
   }
 }
 
+template <class Output>
+void norm_rows(const float* x, const float* weight, float eps, int rows, int n, Output* out) {
+  over_rows(rows, [&](int r) {
+    static thread_local std::vector<float> row;
+    row.resize(n);
+    normalize(x + static_cast<std::int64_t>(r) * n, weight, eps, n, row.data());
+    narrow_all(row.data(), n, out + static_cast<std::int64_t>(r) * n);
+  });
+}
+
+// See `weir_linear`.
+template <class Format, class Output>
+void multiply(const Matrix& matrix, const typename Format::Input* x, std::ptrdiff_t ldx, int rows,
+              const float* addend, std::ptrdiff_t ld_addend, Output* out, std::ptrdiff_t ld_out) {
+  LinearJob<Format, Output> job{matrix,    x,   ldx,    rows,        addend,
+                                ld_addend, out, ld_out, team->size()};
+  team->run(job.n_units(), job);
+}
+
+// See `weir_attend`.
+template <class Output>
+void attend(const Attention& shape, const float* qkv, const Span* spans, int n_spans,
+            const std::int32_t* tables, const char* cache, Output* out) {
+  with_format(shape.format, [&](auto f) {
+    AttentionJob<decltype(f), Output> job(shape, qkv, spans, n_spans, tables, cache, out);
+    team->run(job.n_units(), job);
+  });
+}
+
 }  // namespace
 
 extern "C" {
@@ -134,18 +163,13 @@ void weir_linear(const Matrix* matrix, const float* x, std::int64_t ldx, int row
     using Format = decltype(f);
     std::ptrdiff_t ld = ldx;
     const auto* inputs = as_inputs<typename Format::Input>(x, ld, rows, matrix->n_in);
-    LinearJob<Format> job{*matrix, inputs, ld, rows, addend, ld_addend, out, ld_out,
-                          team->size()};
-    team->run(job.n_units(), job);
+    multiply<Format>(*matrix, inputs, ld, rows, addend, ld_addend, out, ld_out);
   });
 }
 
 // out [rows][n] = x [rows][n] / rms(x) · weight [n].
 void weir_rms_norm(const float* x, const float* weight, float eps, int rows, int n, float* out) {
-  over_rows(rows, [&](int r) {
-    normalize(x + static_cast<std::int64_t>(r) * n, weight, eps, n,
-              out + static_cast<std::int64_t>(r) * n);
-  });
+  norm_rows(x, weight, eps, rows, n, out);
 }
 
 // Splits qkv rows [q heads | k heads | v heads] into rotated queries (in place) and the cache.
@@ -172,10 +196,7 @@ void weir_store_kv(const Attention* shape, float* qkv, int rows, const std::int6
 // out [rows][n_heads · head_dim] = attention of each span's rows over its blocks.
 void weir_attend(const Attention* shape, const float* qkv, const Span* spans, int n_spans,
                  const std::int32_t* tables, const char* cache, float* out) {
-  with_format(shape->format, [&](auto f) {
-    AttentionJob<decltype(f)> job(*shape, qkv, spans, n_spans, tables, cache, out);
-    team->run(job.n_units(), job);
-  });
+  attend(*shape, qkv, spans, n_spans, tables, cache, out);
 }
 
 // A decoder's weights, and what it is computed with. Norms are fp32: [hidden], or [head_dim] or null.
@@ -194,8 +215,8 @@ struct Decoder {
   float eps;
 };
 
-// The rows of a step, as in `weir_store_kv` and `weir_attend`, and room for what layers hand on. `x`
-// [rows][hidden] goes through them all, `normed` of the same size is last what comes out.
+// The rows of a step, as in `weir_store_kv` and `weir_attend`, and room for what layers hand on, as
+// wide as fp32 of it. `x` [rows][hidden] goes through them all, `normed` is last what comes out.
 struct Step {
   const std::int64_t *ids, *positions, *slots;
   const Span* spans;
@@ -204,29 +225,47 @@ struct Step {
   float *x, *normed, *qkv, *mixed, *gated;
 };
 
+}  // extern "C"
+
+namespace {
+
+// Layers of one format hand on what its products take, rounded once where it is made.
+template <class Format>
+void decode_layers(const Decoder& decoder, const Step& step) {
+  using Input = typename Format::Input;
+  const Attention& shape = *decoder.attention;
+  const int rows = step.rows, hidden = decoder.hidden;
+  const int width = shape.n_heads * shape.head_dim;
+  float* const x = step.x;
+  Input* const normed = reinterpret_cast<Input*>(step.normed);
+  Input* const mixed = reinterpret_cast<Input*>(step.mixed);
+  Input* const gated = reinterpret_cast<Input*>(step.gated);
+  for (int i = 0; i < decoder.n_layers; ++i) {
+    const Layer& layer = decoder.layers[i];
+    norm_rows(x, layer.attention_norm, decoder.eps, rows, hidden, normed);
+    multiply<Format>(*layer.qkv, normed, hidden, rows, nullptr, 0, step.qkv, layer.qkv->n_out);
+    weir_store_kv(&shape, step.qkv, rows, step.positions, step.slots, decoder.cosines,
+                  decoder.sines, layer.q_norm, layer.k_norm, decoder.eps, layer.cache);
+    attend(shape, step.qkv, step.spans, step.n_spans, step.tables, layer.cache, mixed);
+    multiply<Format>(*layer.o, mixed, width, rows, x, hidden, x, hidden);
+    norm_rows(x, layer.mlp_norm, decoder.eps, rows, hidden, normed);
+    const int inner = layer.gate_up->n_out / 2;
+    multiply<Format>(*layer.gate_up, normed, hidden, rows, nullptr, 0, gated, inner);
+    multiply<Format>(*layer.down, gated, inner, rows, x, hidden, x, hidden);
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
 // A step from its ids to after the last norm. In one call, so that the caller's other threads have
 // the interpreter meanwhile: between two calls the caller would have to wait for it.
 void weir_decode(const Decoder* decoder, const Step* step) {
-  const Attention& shape = *decoder->attention;
-  const int rows = step->rows, hidden = decoder->hidden;
-  const int mixed_width = shape.n_heads * shape.head_dim;
-  float* const x = step->x;
-  weir_rows(decoder->embedding, step->ids, rows, x);
-  for (int i = 0; i < decoder->n_layers; ++i) {
-    const Layer& layer = decoder->layers[i];
-    weir_rms_norm(x, layer.attention_norm, decoder->eps, rows, hidden, step->normed);
-    weir_linear(layer.qkv, step->normed, hidden, rows, nullptr, 0, step->qkv, layer.qkv->n_out);
-    weir_store_kv(&shape, step->qkv, rows, step->positions, step->slots, decoder->cosines,
-                  decoder->sines, layer.q_norm, layer.k_norm, decoder->eps, layer.cache);
-    weir_attend(&shape, step->qkv, step->spans, step->n_spans, step->tables, layer.cache,
-                step->mixed);
-    weir_linear(layer.o, step->mixed, mixed_width, rows, x, hidden, x, hidden);
-    weir_rms_norm(x, layer.mlp_norm, decoder->eps, rows, hidden, step->normed);
-    const int inner = layer.gate_up->n_out / 2;
-    weir_linear(layer.gate_up, step->normed, hidden, rows, nullptr, 0, step->gated, inner);
-    weir_linear(layer.down, step->gated, inner, rows, x, hidden, x, hidden);
-  }
-  weir_rms_norm(x, decoder->norm, decoder->eps, rows, hidden, step->normed);
+  weir_rows(decoder->embedding, step->ids, step->rows, step->x);
+  with_format(decoder->layers[0].qkv->format,
+              [&](auto f) { decode_layers<decltype(f)>(*decoder, *step); });
+  norm_rows(step->x, decoder->norm, decoder->eps, step->rows, decoder->hidden, step->normed);
 }
 
 // The first of the largest of each row of x [rows][n], which are ld apart.

@@ -27,7 +27,8 @@ constexpr int BLOCK_ROWS = 264;    // rows computed while a block of weights is 
 constexpr int BLOCK_INPUTS = 320;  // inputs of a block, at most: of a panel 10 KB of bf16
 constexpr int BLOCK_MULTIPLE = 32;  // of inputs: a whole group of int4
 
-template <class Format>
+// `Output` is float, or of a gated matrix what the next one takes.
+template <class Format, class Output>
 struct LinearJob {
   using Input = typename Format::Input;
 
@@ -37,7 +38,7 @@ struct LinearJob {
   int rows;
   const float* addend;  // [rows][ld_addend], of n_out columns, or null
   std::ptrdiff_t ld_addend;
-  float* out;
+  Output* out;
   std::ptrdiff_t ld_out;
   int n_threads;
 
@@ -156,21 +157,21 @@ struct LinearJob {
         const float* more = addend + (row + r) * ld_addend + column;
         for (int c = 0; c < n_columns; ++c) y[c] += more[c];
       }
-      float* to = out + (row + r) * ld_out;
+      Output* to = out + (row + r) * ld_out;
       if (matrix.gated)
         gate(y, n_columns, to + column / 2);
       else
-        std::memcpy(to + column, y, n_columns * sizeof(float));
+        narrow_all(y, n_columns, to + column);
     }
   }
 
   // silu(gate) · up of neighbouring panels (Shazeer 2020).
-  static void gate(const float* y, int n_columns, float* to) {
+  static void gate(const float* y, int n_columns, Output* to) {
     for (int c = 0; c < n_columns; c += 2 * PANEL, to += PANEL)
       for (int v = 0; v < PANEL; v += LANES) {
         const Vec gates = load(y + c + v), ups = load(y + c + PANEL + v);
         const Vec e = exp(min(sub(zero(), gates), spread(87.0f)));
-        store(to + v, mul(div(gates, add(spread(1.0f), e)), ups));
+        store_input(to + v, mul(div(gates, add(spread(1.0f), e)), ups));
       }
   }
 };

@@ -167,6 +167,7 @@ struct Columns<float> {
 
 inline Vec spread_input(const float* x) { return spread(*x); }
 inline Vec multiply_add(Vec x, Vec w, Vec sum) { return fma(x, w, sum); }
+inline void store_input(float* to, Vec x) { store(to, x); }
 inline void narrow_all(const float* from, int n, float* to) { std::memcpy(to, from, n * sizeof *to); }
 
 #ifdef __AVX512BF16__
@@ -188,12 +189,13 @@ inline Pairs spread_input(const bf16* x) {
 inline Vec multiply_add(Pairs x, Pairs w, Vec sum) { return _mm512_dpbf16_ps(sum, x, w); }
 inline void store(bf16* p, Pairs x) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(x)); }
 // Rounds to nearest, ties to even.
+inline void store_input(bf16* to, Vec x) {
+  const __m256bh few = _mm512_cvtneps_pbh(x);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(few));
+}
 inline void narrow_all(const float* from, int n, bf16* to) {
   int i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    const __m256bh few = _mm512_cvtneps_pbh(load(from + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), reinterpret_cast<__m256i>(few));
-  }
+  for (; i + LANES <= n; i += LANES) store_input(to + i, load(from + i));
   for (; i < n; ++i) to[i] = narrow(from[i]);
 }
 
@@ -219,6 +221,10 @@ inline Columns<bf16> columns_of_int4(const std::uint8_t* p, const Columns<float>
 #else
 using Narrow = float;
 constexpr int HALVES_OF_A_PAIR = 2;
+
+inline void narrow_all(const float* from, int n, bf16* to) {
+  for (int i = 0; i < n; ++i) to[i] = narrow(from[i]);
+}
 
 template <int HALF>
 inline Columns<float> columns_of_bf16(const bf16* p) {
