@@ -146,6 +146,10 @@ def test_the_likeliest_is_the_first_of_the_largest(
     assert found == [int(row.argmax()) for row in logits[:, :n].numpy()]
 
 
+def test_the_likeliest_of_nothing_but_nan_is_still_a_token() -> None:
+    assert NativeOps().likeliest(torch.full((2, 100), torch.nan)) == [0, 0]
+
+
 PINNED = """
 import os, pathlib, torch
 torch.set_num_threads(2)

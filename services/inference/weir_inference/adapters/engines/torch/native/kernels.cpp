@@ -281,7 +281,8 @@ void weir_argmax(const float* x, std::int64_t ld, int rows, int n, std::int64_t*
     for (; i + LANES <= to; i += LANES) most = max(most, load(row + i));
     float peak = largest(most);
     for (; i < to; ++i) peak = std::max(peak, row[i]);
-    best[unit] = std::find(row + from, row + to, peak) - row;
+    const float* found = std::find(row + from, row + to, peak);
+    best[unit] = found == row + to ? from : found - row;  // a NaN equals nothing
   };
   team->run(rows * parts, job);
   for (int r = 0; r < rows; ++r) {
