@@ -53,6 +53,7 @@ def test_models_lists_what_is_loaded(stack: Any) -> None:
     [model] = stack.weir_json("models")
     assert model["name"] == stack.model and model["engine"] == "torch"
     assert model["parameters"] > 0 and model["context_tokens"] > 0
+    assert (model["dtype"], model["quantization"]) == ("bf16", "")
 
 
 def test_doctor_finds_everything_well(stack: Any) -> None:

@@ -6,8 +6,9 @@ preemption and speculation are all this one rule.
 
 A step's budget goes, in this order, to one token for each sequence that decodes, so that nobody's
 prompt delays them; to prompts, of the tenant first that was served least; to guesses at what comes
-next. Tenants are kept apart by `FairQueue` (whose turn it is) and `who_gives_way` (who has to make
-room for a tenant without its share).
+next. Where several tenants ask, prompts of those that decode get a part of it only (`StepBudget`).
+Tenants are kept apart by `FairQueue` (whose turn it is) and `who_gives_way` (who has to make room
+for a tenant without its share).
 
 Every sequence ends, because the oldest running one always moves on and never loses its place: both
 kinds of preemption spare it. And every sequence becomes the oldest: while the one whose turn it is

@@ -9,6 +9,7 @@ from torch import Tensor
 from weir_inference.adapters.engines.torch.backend import Backend
 from weir_inference.adapters.engines.torch.decoder import Adapt, decode
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
+from weir_inference.adapters.engines.torch.placing import placed
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.core.step_plan import Slice
 
@@ -47,4 +48,4 @@ def ids_and_positions(slices: Sequence[Slice], device: torch.device) -> tuple[Te
     """Of the tokens of a step, end to end: [tokens] int64 each."""
     ids = [token_id for one in slices for token_id in one.token_ids]
     positions = [position for one in slices for position in range(one.start, one.end)]
-    return torch.tensor(ids, device=device), torch.tensor(positions, device=device)
+    return placed(ids, torch.int64, device), placed(positions, torch.int64, device)

@@ -137,6 +137,10 @@ def load_runner(
     forward = open_forward(config, weights, backend, settings)
     runner = ModelRunner(config, weights, backend, forward, settings.adapters_max)
     runner.warm_up()
+    # Last: a thread that torch starts inherits where its starter may run.
+    pins = settings.pin_threads and isinstance(backend, NativeBackend)
+    if pins and not library().weir_pin_threads():
+        log.warning("the threads that compute are not pinned: the system refused")
     return runner, limits
 
 
@@ -149,8 +153,6 @@ def open_backend(config: ModelConfig, settings: TorchSettings) -> Backend:
     if settings.kernels != "torch":
         why_not = "the device is not the CPU" if device != "cpu" else unfit(config)
         if why_not is None:
-            if settings.pin_threads and not library().weir_pin_threads():
-                log.warning("the threads that compute are not pinned: the system refused")
             return NativeBackend(config, dtype, settings.quantize)
         if settings.kernels == "native":
             raise KernelsUnfit(f"the native kernels cannot run this model here: {why_not}")

@@ -1,5 +1,5 @@
 // The operations of the native engine, for ctypes: plain functions over plain memory.
-// Compiled once for AVX2 and once for AVX-512 (`hatch_build.py`); `native.py` picks one.
+// Compiled once for each of AVX2, AVX-512 and AVX512-BF16 (`hatch_build.py`); `library.py` picks one.
 
 #include <algorithm>
 

@@ -61,8 +61,8 @@ struct LinearJob {
   using Plain = std::conditional_t<std::is_same_v<Input, float>, F32, BF16>;
   using Dense = std::conditional_t<Format::SCALES_STEPS, Format, Plain>;
   static constexpr std::ptrdiff_t LD = UNIT_PANELS * PANEL;
-  static constexpr int SIDE_BY_SIDE = panels_for(ROWS_MAX), LOG_SIDE_BY_SIDE = SIDE_BY_SIDE - 1;
-  static_assert(SIDE_BY_SIDE <= 2);
+  static constexpr int SIDE_BY_SIDE = panels_for(ROWS_MAX);
+  static_assert(SIDE_BY_SIDE <= 2, "Next asks for the lines of two panels at most");
 
   int of_a_unit() const {
     return matrix.n_out < SMALL_PANELS * PANEL ? UNIT_PANELS / 2 : UNIT_PANELS;
@@ -127,7 +127,7 @@ struct LinearJob {
     const std::size_t skipped = Format::bytes(from);
     return {first + p * panels.bytes + skipped, panels.bytes,
             static_cast<int>((Format::bytes(to) - skipped + LINE - 1) / LINE),
-            n_panels - p > 1 ? LOG_SIDE_BY_SIDE : 0};
+            SIDE_BY_SIDE == 2 && n_panels - p > 1};
   }
 
   // Weights [from, to) of a panel, as a panel of the format `Dense`.

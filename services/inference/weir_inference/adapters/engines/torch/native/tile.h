@@ -39,15 +39,16 @@ struct Panels {
 struct Next {
   const char* first;
   std::size_t stride;  // from one panel's lines to the other's
-  int lines, log_panels;
+  int lines;           // of a panel
+  int two;             // 1: of two panels, in turn; 0: of one
   int asked = 0, until = 0;
 
   // The lines that a tile of this share of the rows asks for.
-  void begin(int tile, int n_tiles) { until = (lines << log_panels) * (tile + 1) / n_tiles; }
+  void begin(int tile, int n_tiles) { until = (lines << two) * (tile + 1) / n_tiles; }
 
   inline __attribute__((always_inline)) void ask() {
     if (asked >= until) return;
-    const std::size_t panel = asked & log_panels, line = asked >> log_panels;
+    const std::size_t panel = asked & two, line = asked >> two;
     _mm_prefetch(first + panel * stride + line * LINE, _MM_HINT_T0);
     ++asked;
   }
