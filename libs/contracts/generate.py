@@ -1,7 +1,7 @@
 """`make protos`: generate `weir_contracts` from `protos/`; with `--check`, only compare.
 
 Generated modules import each other as `weir.X.v1`, which is the SDK's name; here they live, and
-import each other, as `weir_contracts.X.v1`.
+import each other, as `weir_contracts.X.v1`. So does the Open Inference Protocol, `oip.v2`.
 """
 
 import filecmp
@@ -22,6 +22,7 @@ def main() -> None:
         out = Path(scratch)
         run_protoc(out)
         rewrite_imports(out)
+        (out / "oip").rename(out / "weir" / "oip")
         make_packages(out / "weir")
         if "--check" in sys.argv[1:]:
             check(out / "weir")
@@ -68,8 +69,8 @@ def run_protoc(out: Path) -> None:
 def rewrite_imports(out: Path) -> None:
     for file in [*out.rglob("*.py"), *out.rglob("*.pyi")]:
         text = file.read_text(encoding="utf-8")
-        text = re.sub(r"\bfrom weir\.", "from weir_contracts.", text)
-        text = re.sub(r"\bimport weir\.", "import weir_contracts.", text)
+        text = re.sub(r"\b(from|import) weir\.", r"\1 weir_contracts.", text)
+        text = re.sub(r"\b(from|import) oip\.", r"\1 weir_contracts.oip.", text)
         file.write_text(text, encoding="utf-8")
 
 

@@ -3,7 +3,8 @@
     python tests/performance/gpu.py          # a GPU
     python tests/performance/gpu.py tiny     # seconds on any machine: that the script works
 
-Prints, by batch: tok/s with CUDA graphs, without, by torch alone, and by transformers' `generate`.
+Prints, by batch: tok/s with CUDA graphs, with each step waiting for the one before it, without
+graphs, by torch alone, and by transformers' `generate`.
 The roofline is what the weights of a token take at the bandwidth that a copy on the device reaches.
 Never run on a GPU so far.
 """
@@ -39,9 +40,10 @@ TINY = SHAPE | {
 }  # fmt: skip
 SETTINGS = TorchSettings(kv_mb=4096, max_running=max(BATCHES), draft_tokens=0)
 WAYS = {
-    "graphs": SETTINGS,
-    "no graphs": replace(SETTINGS, cuda_graphs=False),
-    "torch": replace(SETTINGS, kernels="torch"),
+    "graphs": (SETTINGS, True),
+    "no overlap": (SETTINGS, False),
+    "no graphs": (replace(SETTINGS, cuda_graphs=False), True),
+    "torch": (replace(SETTINGS, kernels="torch"), True),
 }
 
 
@@ -52,13 +54,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         LlamaForCausalLM(LlamaConfig(**(TINY if tiny else SHAPE))).bfloat16().save_pretrained(name)
-        for way, settings in WAYS.items():
+        for way, (settings, overlaps) in WAYS.items():
             if tiny:
                 settings = replace(settings, kv_mb=64)
             runner, limits = load_runner(folder, ModelConfig.load(folder), settings)
             for batch in (1, 4) if tiny else BATCHES:
-                decode_tok_s(runner, limits, batch)  # warms up
-                report(way, batch, decode_tok_s(runner, limits, batch))
+                overlaps = overlaps and runner.overlaps
+                decode_tok_s(runner, limits, batch, overlaps)  # warms up
+                report(way, batch, decode_tok_s(runner, limits, batch, overlaps))
             if way == "graphs":
                 bandwidth = bytes_per_s(device, 2**24 if tiny else 2**31)
                 print(f"roofline at batch 1: {bandwidth / runner.weights.n_bytes:.0f} tok/s")
@@ -74,7 +77,7 @@ def report(way: str, batch: int, tok_s: float) -> None:
     print(f"{way:14} batch {batch:3}: {tok_s:9.0f} tok/s, {1000 * batch / tok_s:7.2f} ms a step")
 
 
-def decode_tok_s(runner: ModelRunner, limits: Limits, batch: int) -> float:
+def decode_tok_s(runner: ModelRunner, limits: Limits, batch: int, overlaps: bool) -> float:
     """Of the steps of decoding alone, scheduling and sampling (greedy) included."""
     scheduler = Scheduler(replace(limits, step_tokens=2048, prefix_caching=False), [])
     greedy = Sampling(temperature=0.0, ignore_eos=True)
@@ -82,13 +85,19 @@ def decode_tok_s(runner: ModelRunner, limits: Limits, batch: int) -> float:
         prompt = tuple((31 * n + 7 * i) % 500 for i in range(PROMPT_TOKENS))
         scheduler.add(Request(str(n), prompt, OUTPUT_TOKENS, greedy), 0.0)
     n_tokens, spent_s = 0, 0.0
+    plan, results, ended_s = None, None, time.perf_counter()
     while scheduler.running or scheduler.waiting:
-        began_s = time.perf_counter()
-        plan = scheduler.plan(0.0)
-        scheduler.commit(plan, runner.run(plan), 0.0)
+        if plan is None or results is None:
+            plan = scheduler.plan(0.0)
+            results = runner.start(plan)
+        follower = scheduler.plan_after(plan) if overlaps else None
+        following = None if follower is None else runner.start(follower)
+        scheduler.commit(plan, results(), 0.0)
+        began_s, ended_s = ended_s, time.perf_counter()
         if len(plan.slices) == batch and all(len(one.token_ids) == 1 for one in plan.slices):
             n_tokens += batch
-            spent_s += time.perf_counter() - began_s
+            spent_s += ended_s - began_s
+        plan, results = follower, following
     return n_tokens / spent_s
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weir_inference.adapters.engines.torch import batch_draw, sampler
 from weir_inference.adapters.engines.torch.backend import Backend, TorchBackend
 from weir_inference.adapters.engines.torch.batch_draw import (
     UNSETTLED,
-    choose_batch,
+    BatchDraw,
     draw_among_likeliest,
     draw_batch,
 )
@@ -34,7 +35,7 @@ from weir_inference.core.request import Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.scheduler import Scheduler
 from weir_inference.core.sequence import Sequence as TokenSequence
-from weir_inference.core.step_plan import Slice
+from weir_inference.core.step_plan import Slice, StepPlan
 
 pytest.importorskip("triton")
 
@@ -194,8 +195,10 @@ class Watched:
     def __init__(self, forward: Forward) -> None:
         self._forward = forward
 
-    def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
-        self.hidden = self._forward(slices, adapt)
+    def __call__(
+        self, slices: Sequence[Slice], adapt: Adapt, chosen: Tensor | None = None
+    ) -> Tensor:
+        self.hidden = self._forward(slices, adapt, chosen)
         return self.hidden
 
 
@@ -221,12 +224,65 @@ def test_every_step_equals_that_of_torch(save_model: Any, name: str, draft_token
         scheduler.add(Request(str(n_prompt), prompt, 4, greedy), 0.0)
     while scheduler.running or scheduler.waiting:
         plan = scheduler.plan(0.0)
-        results = ours.run(plan)
-        assert results == theirs.run(plan)
+        results = ours.start(plan)()
+        assert results == theirs.start(plan)()
         torch.testing.assert_close(our.hidden, their.hidden, atol=1e-4, rtol=1e-4)
         scheduler.commit(plan, results, 0.0)
     assert (scheduler.draft_tokens > 0) == (draft_tokens > 0)
     assert recorder.n_replays > 0
+
+
+def generate(runner: ModelRunner, overlaps: bool) -> tuple[dict[str, list[int]], int, int]:
+    """What three requests of different lengths get; steps that followed, and those misled."""
+    limits = Limits(
+        n_blocks=N_BLOCKS,
+        block_size=16,
+        context_tokens=CONTEXT_TOKENS,
+        max_running=ROWS_MAX,
+        max_queued=ROWS_MAX,
+        step_tokens=ROWS_MAX,
+    )
+    scheduler = Scheduler(limits, [])
+    warm = Sampling(temperature=1.5, top_p=0.9, seed=3)
+    sequences = [
+        scheduler.add(Request(str(n), (n, 5), 14 - 3 * n, sampling), 0.0)
+        for n, sampling in enumerate((Sampling(temperature=0.0), warm, Sampling(seed=4)))
+    ]
+    n_followers = n_misled = 0
+    while scheduler.running or scheduler.waiting:
+        plan: StepPlan | None = scheduler.plan(0.0)
+        assert plan is not None
+        results = runner.start(plan)
+        while plan is not None:
+            follower = scheduler.plan_after(plan) if overlaps else None
+            following = None if follower is None else runner.start(follower)
+            done = results()
+            scheduler.commit(plan, done, 0.0)
+            n_followers += follower is not None
+            if follower is not None and any(one.misled for one in done):
+                n_misled += 1
+                break
+            if following is not None:
+                results = following
+            plan = follower
+    assert scheduler.pool.n_held == 0
+    return {one.request.request_id: one.token_ids for one in sequences}, n_followers, n_misled
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("settled", [True, False])
+def test_tokens_are_the_same_where_steps_start_before_the_last_is_over(
+    save_model: Any, monkeypatch: pytest.MonkeyPatch, graphs: bool, settled: bool
+) -> None:
+    monkeypatch.setattr(sampler, "choose", lambda *given: BatchDraw(*given[:3]))
+    if not settled:
+        monkeypatch.setattr(batch_draw, "WIDTHS", (2, 4))
+    folder, _ = save_model("llama")
+    runner = runner_of(folder, "cuda", Recorder() if graphs else None)
+    tokens, n_followers, n_misled = generate(runner, overlaps=True)
+    assert n_followers >= 10
+    assert (n_misled == 0) is settled
+    assert generate(runner_of(folder, "cuda"), overlaps=False) == (tokens, 0, 0)
 
 
 def slices_of(*lengths: int) -> list[Slice]:
@@ -308,7 +364,9 @@ def test_rows_are_chosen_alike_alone_and_together() -> None:
     ]
     logits = 2 * torch.randn(1 + len(samplings), 6000, generator=generator)
     for numbers in torch.rand(4, len(samplings), generator=generator).tolist():
-        chosen = choose_batch(logits, [Sampling(0.0), *samplings], [0.0, *numbers])
+        draw = BatchDraw(logits, [Sampling(0.0), *samplings], [0.0, *numbers])
+        chosen, unsettled = draw.chosen()
+        assert set(unsettled) <= {3, 4}
         assert chosen[0] == logits[0].argmax()
         settled = draw_among_likeliest(logits[1:], samplings, numbers).tolist()
         for n, (sampling, number) in enumerate(zip(samplings, numbers, strict=True)):

@@ -87,7 +87,7 @@ def generate(
         plan = scheduler.plan(0.0)
         if not plan.slices:
             break
-        scheduler.commit(plan, runner.run(plan), 0.0)
+        scheduler.commit(plan, runner.start(plan)(), 0.0)
     return [tuple(one.token_ids[len(one.request.prompt_token_ids) :]) for one in sequences], (
         scheduler
     )
@@ -155,6 +155,6 @@ def test_the_golden_tokens_are_met(kernels: str) -> None:
     ]
     while scheduler.running or scheduler.waiting:
         plan = scheduler.plan(0.0)
-        scheduler.commit(plan, runner_of("stories260K", kernels).run(plan), 0.0)
+        scheduler.commit(plan, runner_of("stories260K", kernels).start(plan)(), 0.0)
     for sequence, case in zip(sequences, cases, strict=True):
         assert sequence.token_ids == case["prompt_ids"] + case["greedy_ids"]

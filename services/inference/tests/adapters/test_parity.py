@@ -92,7 +92,7 @@ def test_greedy_text_equals_transformers_alone_and_in_a_mixed_batch(
     sequences = submit_prompts(scheduler)
     while scheduler.running or scheduler.waiting:
         plan = scheduler.plan(0.0)
-        scheduler.commit(plan, runner.run(plan), 0.0)
+        scheduler.commit(plan, runner.start(plan)(), 0.0)
     for sequence in sequences:
         wanted = theirs.generate(
             torch.tensor([sequence.request.prompt_token_ids]),

@@ -94,7 +94,7 @@ def random_logits(vocab: int, seed: int = 0) -> Tensor:
 
 
 def sample(logits: Tensor, slices: ReadOnlyList[Slice]) -> list[SliceResult]:
-    return Sampler().sample(logits.clone(), slices)
+    return Sampler().start(logits.clone(), slices).results()
 
 
 def wanted_distribution(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -205,7 +205,7 @@ def test_drafts_that_are_right_leave_the_text_as_it_is(
     sequence = sequence_of(sampling, prompt, output, grammar, top)
     sampler, results = Sampler(), []
     for row in logits:
-        (result,) = sampler.sample(row.clone().unsqueeze(0), [slice_of(sequence)])
+        (result,) = sampler.start(row.clone().unsqueeze(0), [slice_of(sequence)]).results()
         results.append(result)
         sequence.token_ids.extend(result.token_ids)
     said = [token for result in results for token in result.token_ids]
@@ -253,7 +253,7 @@ def test_penalties_are_those_of_transformers_and_openai(
     for token, count in Counter(output).items():
         scores[0, token] -= greedy.frequency_penalty * count + greedy.presence_penalty
     changed = logits.clone()
-    (result,) = Sampler().sample(changed, [slice_of(sequence_of(greedy, prompt, output))])
+    (result,) = Sampler().start(changed, [slice_of(sequence_of(greedy, prompt, output))]).results()
     torch.testing.assert_close(changed, scores)
     assert result.token_ids == (int(changed.argmax()),)
 
@@ -261,10 +261,10 @@ def test_penalties_are_those_of_transformers_and_openai(
 def test_a_history_that_lost_its_last_step_counts_afresh() -> None:
     sampling = Sampling(0.0, frequency_penalty=1.0)
     sequence, sampler = sequence_of(sampling, output=[4, 4, 5]), Sampler()
-    sampler.sample(torch.zeros(1, VOCAB), [slice_of(sequence)])
+    sampler.start(torch.zeros(1, VOCAB), [slice_of(sequence)])
     del sequence.token_ids[-2:]
     logits = torch.zeros(1, VOCAB)
-    sampler.sample(logits, [slice_of(sequence)])
+    sampler.start(logits, [slice_of(sequence)])
     assert logits[0, 4] == -1
     assert logits[0, 5] == 0
 

@@ -3,9 +3,10 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,12 @@ def result_of(one: Slice) -> SliceResult:
 
 
 class CountingRunner:
-    """Samples 50, 51, …; fails for prompts that begin with POISON; can be held at a gate."""
+    """Samples 50, 51, …; fails for prompts that begin with POISON; can be held at a gate.
+
+    Where it `overlaps`, it computes a step only when its results are asked for.
+    """
+
+    overlaps = False
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -51,13 +57,25 @@ class CountingRunner:
         self.inside = threading.Event()
         self.steps = 0
 
-    def run(self, plan: StepPlan) -> list[SliceResult]:
+    def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
         self.steps += 1
+        if self.overlaps:
+            return partial(self.compute, plan)
+        results = self.compute(plan)
+        return lambda: results
+
+    def compute(self, plan: StepPlan) -> list[SliceResult]:
         self.inside.set()
         assert self.gate.wait(10)
         if any(one.request.prompt_token_ids[0] == POISON for one in plan.slices):
             raise RuntimeError("poisoned")
         return [result_of(one) for one in plan.slices]
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["one by one", "overlapping"])
+def overlaps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(CountingRunner, "overlaps", request.param)
+    return bool(request.param)
 
 
 @asynccontextmanager
@@ -123,8 +141,8 @@ async def test_a_failing_step_ends_the_request_at_fault_and_no_other() -> None:
 
 
 class ForgetfulRunner(CountingRunner):
-    def run(self, plan: StepPlan) -> list[SliceResult]:
-        return super().run(plan)[1:]
+    def compute(self, plan: StepPlan) -> list[SliceResult]:
+        return super().compute(plan)[1:]
 
 
 async def test_a_runner_that_answers_too_little_fails_its_step_only() -> None:
@@ -132,6 +150,48 @@ async def test_a_runner_that_answers_too_little_fails_its_step_only() -> None:
         with pytest.raises(Internal):
             await events_of(engine.submit(request("a")))
         assert not engine.broken
+
+
+class WatchfulRunner(CountingRunner):
+    """Notes how many steps have started when one is computed; misleads each third follower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_ahead: list[int] = []
+        self.n_computed = 0
+
+    def compute(self, plan: StepPlan) -> list[SliceResult]:
+        results = super().compute(plan)
+        self.n_computed += 1
+        self.n_ahead.append(self.steps - self.n_computed)
+        if self.n_computed % 3 == 0 and self.overlaps:
+            self.n_computed += 1  # the follower is never asked
+            return [replace(result, misled=True) for result in results]
+        return results
+
+
+async def test_a_step_starts_before_the_one_before_it_is_over(overlaps: bool) -> None:
+    runner = WatchfulRunner()
+    async with running(runner) as engine:
+        streams = [engine.submit(request(name, n_output=8)) for name in "abc"]
+        for stream in streams:
+            assert tokens_of(await events_of(stream)) == list(range(50, 58))
+        assert engine.load().kv_blocks_held == 0
+    assert set(runner.n_ahead) == ({0, 1} if overlaps else {0})
+    assert runner.n_ahead.count(1) >= 4 * overlaps
+
+
+async def test_what_a_failing_follower_computed_is_computed_again_one_by_one() -> None:
+    class Refusing(CountingRunner):
+        def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
+            if plan.follows:
+                raise RuntimeError("no followers")
+            return super().start(plan)
+
+    async with running(Refusing()) as engine:
+        streams = [engine.submit(request(name)) for name in "ab"]
+        for stream in streams:
+            assert tokens_of(await events_of(stream)) == [50, 51, 52, 53]
 
 
 class BrokenScheduler(Scheduler):

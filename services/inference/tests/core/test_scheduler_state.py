@@ -43,14 +43,20 @@ def salt_of(sequence: Sequence) -> Salt:
 class SchedulerMachine(RuleBasedStateMachine):
     """Requests come, steps run or fail, callers leave, deadlines pass, in any order."""
 
-    @initialize(prefix_caching=st.booleans(), draft_tokens=st.integers(0, 4))
-    def begin(self, prefix_caching: bool, draft_tokens: int) -> None:
+    @initialize(
+        prefix_caching=st.booleans(),
+        draft_tokens=st.one_of(st.just(0), st.integers(1, 4)),
+        overlaps=st.booleans(),
+    )
+    def begin(self, prefix_caching: bool, draft_tokens: int, overlaps: bool) -> None:
         self.limits = limits(prefix_caching, draft_tokens)
         self.scheduler = Scheduler(self.limits, [EOS])
         self.now_s = 0.0
         self.n_added = 0
         self.live: list[Sequence] = []
+        self.overlaps = overlaps
         self.in_flight: StepPlan | None = None
+        self.follower: StepPlan | None = None
         self.suspects: list[Sequence] = []
         self.slots: dict[tuple[int, int], tuple[Salt, tuple[int, ...]]] = {}
         self.scored: dict[str, int] = {}
@@ -119,11 +125,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         if plan.slices:
             self.in_flight = plan
 
-    @precondition(lambda self: self.in_flight is not None)
-    @rule(data=st.data())
-    def the_step_is_committed(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.in_flight is not None and self.follower is None)
+    @rule()
+    def a_step_starts_that_follows(self) -> None:
         assert self.in_flight is not None
-        plan, self.in_flight = self.in_flight, None
+        self.scheduler.expire(self.now_s)
+        self.follower = self.plan_after(self.in_flight)
+
+    @precondition(lambda self: self.in_flight is not None)
+    @rule(data=st.data(), misled=st.booleans())
+    def the_step_is_committed(self, data: st.DataObject, misled: bool) -> None:
+        assert self.in_flight is not None
+        plan, follower, self.follower = self.in_flight, self.follower, None
+        self.in_flight = None if misled else follower
         tokens = st.sampled_from([5, 5, 5, 6, 6, EOS, STOP])
         self.commit(plan, [data.draw(tokens) for _ in range(sum(s.n_sampled for s in plan.slices))])
 
@@ -140,7 +154,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def the_step_fails(self, n_written: int) -> None:
         """Some slices may have been computed. Nobody ends who was not alone."""
         assert self.in_flight is not None
-        plan, self.in_flight = self.in_flight, None
+        plan, self.in_flight, self.follower = self.in_flight, None, None
         self.compute(plan.slices[:n_written])
         known = {one.sequence: list(one.sequence.token_ids) for one in plan.slices}
         running = [s for s in known if s.state is State.RUNNING]
@@ -220,6 +234,28 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.check_slice(one)
         return plan
 
+    def plan_after(self, plan: StepPlan) -> StepPlan | None:
+        held = {one: list(one.block_ids) for one in self.scheduler.running}
+        follower = self.scheduler.plan_after(plan)
+        if follower is None:
+            return None
+        assert follower.follows
+        assert not (plan.follows and self.scheduler.waiting), "a place is sought every other step"
+        going_on = [one.sequence for one in follower.slices]
+        left = [one for one in self.scheduler.running if one not in going_on]
+        assert all(one.n_output + 1 == one.request.max_output_tokens for one in left)
+        for one in follower.slices:
+            assert one.follows is not None
+            before = plan.slices[one.follows]
+            assert one.sequence is before.sequence
+            assert one.sequence.state is State.RUNNING
+            assert one.start == before.end == len(one.sequence.token_ids)
+            assert one.n_output == before.n_output + 1 < one.request.max_output_tokens
+            assert (one.samples, one.n_draft) == (True, 0)
+            assert one.end <= len(one.block_ids) * BLOCK
+            assert one.block_ids[: len(held[one.sequence])] == held[one.sequence]
+        return follower
+
     def check_slice(self, one: Slice) -> None:
         sequence, n_known = one.sequence, one.end - one.n_draft
         assert one.start == sequence.n_computed
@@ -236,6 +272,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for one in slices:
             salt = salt_of(one.sequence)
             tokens = [*one.sequence.token_ids[: one.start], *one.token_ids]
+            if one.follows is not None and one.sequence.state is State.RUNNING:
+                tokens = one.sequence.token_ids[: one.end]
             for at in range(one.end):
                 block_id = one.block_ids[at // BLOCK]
                 content = (salt, tuple(tokens[: at + 1]))
@@ -281,9 +319,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scored[request.request_id] = len(positions)
 
     def turn(self) -> None:
-        plan = self.plan()
-        if plan.slices:
+        plan: StepPlan | None = self.plan()
+        while plan is not None and plan.slices:
+            follower = self.plan_after(plan) if self.overlaps else None
             self.commit(plan, [5] * sum(one.n_sampled for one in plan.slices))
+            plan = follower
         self.live = [one for one in self.live if one.state is not State.ENDED]
 
     # ---- what always holds ---------------------------------------------------------------------

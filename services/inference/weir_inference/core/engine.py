@@ -1,6 +1,6 @@
 """The ports between the service, its engines and what runs their steps."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -158,8 +158,16 @@ class Engine(Protocol):
 
 
 class Runner(Protocol):
-    """What computes the steps of a native engine."""
+    """What computes the steps of a native engine, in the order in which they start."""
 
-    def run(self, plan: StepPlan) -> list[SliceResult]:
-        """Compute a step; a result for each slice, in order."""
+    @property
+    def overlaps(self) -> bool:
+        """Whether a step may start that follows one whose results are not asked for yet."""
+        ...
+
+    def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
+        """Compute a step, or begin to; what is returned waits for its results.
+
+        A result for each slice, in order.
+        """
         ...

@@ -10,7 +10,10 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
 
 from weir_inference.core.engine import (
     Delta,
@@ -142,11 +145,10 @@ class EngineLoop:
         with self._changed:
             while not self._stopping:
                 now_s = self._step_began_s = self._clock.monotonic_s()
-                late = self._scheduler.expire(now_s)
+                self._expire(now_s)
                 plan = self._scheduler.plan(now_s)
                 self._tell(
-                    *((s, DeadlineExceeded("the deadline passed while generating")) for s in late),
-                    *((s, Started(now_s - s.queued_at_s, s.cached_tokens)) for s in plan.started),
+                    *((s, Started(now_s - s.queued_at_s, s.cached_tokens)) for s in plan.started)
                 )
                 if plan.slices:
                     return plan
@@ -156,9 +158,38 @@ class EngineLoop:
             return None
 
     def _turn(self, plan: StepPlan) -> None:
-        """Run one step; if the runner fails, take it back. Only what failed alone ends by it."""
+        """Run a step, and steps that follow it, each started before the one before it is over."""
+        step: StepUnderWay | None = self._start(plan)
+        while step is not None:
+            follower = self._start_after(step.plan)
+            # A follower of what failed, or of other tokens, is dropped: nothing of it is kept.
+            step = follower if self._finish(step, followed=follower is not None) else None
+
+    def _start(self, plan: StepPlan) -> "StepUnderWay":
         try:
-            results = self._runner.run(plan)
+            return StepUnderWay(plan, self._runner.start(plan))
+        except Exception as error:
+            return StepUnderWay(plan, partial(_raise, error))
+
+    def _start_after(self, plan: StepPlan) -> "StepUnderWay | None":
+        """Start the step that follows one under way, if the runner and the scheduler can."""
+        if not self._runner.overlaps:
+            return None
+        with self._changed:
+            if self._stopping:
+                return None
+            self._expire(self._clock.monotonic_s())
+            follower = self._scheduler.plan_after(plan)
+        return None if follower is None else self._start(follower)
+
+    def _finish(self, step: "StepUnderWay", followed: bool) -> bool:
+        """Take in a step's results, or take it back: only what failed alone ends by it.
+
+        Whether a step that follows it may go on.
+        """
+        plan = step.plan
+        try:
+            results = step.results()
             _check(plan, results)
         except Exception:
             log.exception("a step of %d requests failed", len(plan.slices))
@@ -166,14 +197,22 @@ class EngineLoop:
                 failed = self._scheduler.roll_back(plan, self._clock.monotonic_s())
                 self._tell(*((s, Internal("the engine failed to compute a step")) for s in failed))
                 self._step_began_s = None
-            return
+            return False
+        goes_on = followed and not any(result.misled for result in results)
         with self._changed:
-            advances = self._scheduler.commit(plan, results, self._clock.monotonic_s())
+            now_s = self._clock.monotonic_s()
+            advances = self._scheduler.commit(plan, results, now_s)
             self._steps += 1
             self._output_tokens += sum(len(advance.token_ids) for advance in advances)
             self._input_tokens += sum(_prompt_tokens(plan))
             self._tell(*((a.sequence, news) for a in advances for news in _news_of(a)))
-            self._step_began_s = None
+            self._step_began_s = now_s if goes_on else None
+        return goes_on
+
+    def _expire(self, now_s: float) -> None:
+        late = self._scheduler.expire(now_s)
+        error = "the deadline passed while generating"
+        self._tell(*((s, DeadlineExceeded(error)) for s in late))
 
     def _end(self, sequence: Sequence, reason: EndReason, now_s: float) -> None:
         """End a sequence; one of a broken scheduler without asking it, so that callers hear."""
@@ -212,6 +251,14 @@ class EngineLoop:
             self._tell(*((s, Unavailable("the engine stopped")) for s in left))
 
 
+@dataclass(frozen=True)
+class StepUnderWay:
+    """A step that has started. `results` waits for them, and raises what went wrong."""
+
+    plan: StepPlan
+    results: Callable[[], list[SliceResult]]
+
+
 class SubmittedRequest:
     """The `Generation` of a request in an `EngineLoop`."""
 
@@ -227,6 +274,10 @@ class SubmittedRequest:
     def close(self) -> Ending:
         """See `Generation.close`."""
         return self._engine.close(self.sequence)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _deliver(addressed: list[tuple[SubmittedRequest, News]]) -> None:

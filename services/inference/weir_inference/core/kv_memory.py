@@ -43,9 +43,13 @@ class KVMemory:
         sequence.n_registered = len(cached)
         sequence.n_computed = len(cached) * self._block_size
 
+    def n_lacking(self, sequence: Sequence, n_more: int = 0) -> int:
+        """Blocks that it has not, for all its known tokens and some more."""
+        return max(0, self.n_blocks_of(sequence, n_more) - len(sequence.block_ids))
+
     def grow(self, sequence: Sequence, n_more: int = 0) -> None:
         """Blocks for what it has learnt since, and for some more."""
-        n_lacking = self.n_blocks_of(sequence, n_more) - len(sequence.block_ids)
+        n_lacking = self.n_lacking(sequence, n_more)
         if n_lacking > 0:
             sequence.block_ids += self.pool.allocate(n_lacking)
 

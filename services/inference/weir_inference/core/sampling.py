@@ -68,6 +68,16 @@ class Sampling:
             raise _out_of_range("stop_token_ids", f"may be at most {STOP_TOKENS_MAX}")
 
     @property
+    def changes_logits(self) -> bool:
+        """Whether bias or penalties count."""
+        return bool(
+            self.logit_bias
+            or self.repetition_penalty != 1.0
+            or self.presence_penalty
+            or self.frequency_penalty
+        )
+
+    @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
         return self.temperature < GREEDY_BELOW

@@ -25,6 +25,7 @@ from weir_inference.core.fair_queue import INPUT_WEIGHT, OUTPUT_WEIGHT, FairQueu
 from weir_inference.core.fair_share import holdings_of, who_gives_way
 from weir_inference.core.kv_memory import KVMemory
 from weir_inference.core.limits import Limits
+from weir_inference.core.plan_after import plan_after
 from weir_inference.core.prefix_chain import PrefixChain
 from weir_inference.core.request import EndReason, Request
 from weir_inference.core.retry_after import RetryAfter
@@ -114,6 +115,15 @@ class Scheduler:
             slices.append(self._slice(sequence, n_tokens, draft))
         assert slices or not (self.running or self.waiting), "work was left and none was planned"
         return StepPlan(tuple(slices), tuple(started))
+
+    def plan_after(self, plan: StepPlan) -> StepPlan | None:
+        """A step that may start before `plan`, which is under way, is over; None if none may.
+
+        What waits for a place is planned for at every other step at least. See `plan_after`.
+        """
+        if self._suspects or (plan.follows and self.waiting):
+            return None
+        return plan_after(plan, self.running, self.memory, self.limits)
 
     def commit(
         self, plan: StepPlan, results: ReadOnlyList[SliceResult], now_s: float

@@ -17,6 +17,9 @@ class Slice:
     known token, so that the step chooses the next one: output number `n_output`. The last `n_draft`
     of the `token_ids` are guesses at the tokens that follow it: a token is chosen after each of
     them, too, as if they were right.
+
+    `follows` is for a step that starts before the one before it is over: the slice's only token is
+    the one that slice number `follows` of that step chooses, whatever stands in `token_ids`.
     """
 
     sequence: Sequence
@@ -26,6 +29,7 @@ class Slice:
     samples: bool
     n_output: int
     n_draft: int = 0
+    follows: int | None = None
 
     @property
     def request(self) -> Request:
@@ -50,6 +54,11 @@ class StepPlan:
     slices: tuple[Slice, ...]
     started: tuple[Sequence, ...] = ()
 
+    @property
+    def follows(self) -> bool:
+        """Whether it starts before the step before it is over."""
+        return any(one.follows is not None for one in self.slices)
+
 
 @dataclass(frozen=True)
 class SliceResult:
@@ -58,13 +67,15 @@ class SliceResult:
     `token_ids` are the `n_sampled` chosen ones, `logprobs` tell of each of them if the request asks
     for it. `prompt_logprobs` tell of the prompt tokens that follow those of the slice. `cut_at` is
     the first of the `token_ids` of which the request's grammar could not say what may stand there:
-    the output ends before it.
+    the output ends before it. A step that `misled` its follower took another token there than this
+    one: what the follower computed counts for nothing.
     """
 
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     cut_at: int | None = None
+    misled: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Run as a program: the inference service over a real engine loop whose steps never end."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,9 @@ class Config:
 class HangingRunner:
     """A `Runner` that waits for what never comes."""
 
-    def run(self, plan: StepPlan) -> list[SliceResult]:
+    overlaps = False
+
+    def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
         print("a step began", flush=True)
         threading.Event().wait()
         raise AssertionError("it came")

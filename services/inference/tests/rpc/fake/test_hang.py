@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,15 @@ PROGRAM = Path(__file__).parent / "hanging_engine.py"
 class GatedRunner:
     """Its steps end when the gate opens."""
 
+    overlaps = False
+
     def __init__(self) -> None:
         self.gate, self.inside = threading.Event(), threading.Event()
 
-    def run(self, plan: StepPlan) -> list[SliceResult]:
+    def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
         self.inside.set()
         assert self.gate.wait(30)
-        return [SliceResult((7,) * one.n_sampled) for one in plan.slices]
+        return lambda: [SliceResult((7,) * one.n_sampled) for one in plan.slices]
 
 
 async def test_health_is_not_serving_while_a_step_hangs_and_serving_after_it() -> None:

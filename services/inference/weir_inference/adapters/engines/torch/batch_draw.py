@@ -7,12 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from weir_inference.adapters.engines.torch.placing import placed
+from weir_inference.adapters.engines.torch.placing import fetching, placed
 from weir_inference.core.sampling import Sampling
 
 # How many of the likeliest tokens to look at for a cut, before all: sorting a vocabulary is dear.
 WIDTHS = (256, 4096)
 UNSETTLED = -1
+
+DrawRows = Callable[[Tensor, Sequence[Sampling], Sequence[float]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,33 @@ class Draws:
         )
 
 
-def choose_batch(
-    logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]
-) -> list[int]:
+class BatchDraw:
     """The token of each row of `logits`, [rows, vocab] fp32: the likeliest where it is greedy.
 
-    The host waits for the device once, and again only where the likeliest tokens settle too little.
+    `tokens`, [rows] int64, are there as soon as the device comes to it; `UNSETTLED` where the
+    likeliest tokens settle too little: these are drawn when the host sees it, in `chosen`.
     """
-    tokens = logits.argmax(-1)
-    drawn = [row for row, one in enumerate(samplings) if not one.greedy]
-    if drawn:
-        tokens = _put(tokens, drawn, draw_among_likeliest, logits, samplings, numbers)
-    chosen: list[int] = tokens.tolist()
-    unsettled = [row for row in drawn if chosen[row] == UNSETTLED]
-    if unsettled:
-        chosen = _put(tokens, unsettled, draw_batch, logits, samplings, numbers).tolist()
-    return chosen
+
+    def __init__(
+        self, logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]
+    ) -> None:
+        self._logits, self._samplings, self._numbers = logits, samplings, numbers
+        self._drawn = [row for row, one in enumerate(samplings) if not one.greedy]
+        self.tokens = self._put(logits.argmax(-1), self._drawn, draw_among_likeliest)
+        self._fetch = fetching(self.tokens)
+
+    def chosen(self) -> tuple[list[int], list[int]]:
+        """The tokens, and the rows that `tokens` left unsettled. The host waits."""
+        chosen = self._fetch()
+        unsettled = [row for row in self._drawn if chosen[row] == UNSETTLED]
+        if unsettled:
+            chosen = self._put(self.tokens, unsettled, draw_batch).tolist()
+        return chosen, unsettled
+
+    def _put(self, tokens: Tensor, some: Sequence[int], draw: DrawRows) -> Tensor:
+        if not some:
+            return tokens
+        return _put(tokens, some, draw, self._logits, self._samplings, self._numbers)
 
 
 def draw_batch(logits: Tensor, samplings: Sequence[Sampling], numbers: Sequence[float]) -> Tensor:
@@ -101,7 +114,7 @@ def draw_among_likeliest(
 def _put(
     tokens: Tensor,
     some: Sequence[int],
-    draw: Callable[[Tensor, Sequence[Sampling], Sequence[float]], Tensor],
+    draw: DrawRows,
     logits: Tensor,
     samplings: Sequence[Sampling],
     numbers: Sequence[float],

@@ -17,8 +17,13 @@ from weir_inference.core.step_plan import Slice
 class Forward(Protocol):
     """The model over the tokens of slices, keeping their KV."""
 
-    def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
-        """[tokens, hidden]; valid until the next step."""
+    def __call__(
+        self, slices: Sequence[Slice], adapt: Adapt, chosen: Tensor | None = None
+    ) -> Tensor:
+        """[tokens, hidden]; valid until the next step.
+
+        `chosen`, where the slices follow those of a step: see `put_chosen`.
+        """
         ...
 
 
@@ -30,9 +35,12 @@ class PlainForward:
         self._weights = weights
         self._backend = backend
 
-    def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
+    def __call__(
+        self, slices: Sequence[Slice], adapt: Adapt, chosen: Tensor | None = None
+    ) -> Tensor:
         """See `Forward`."""
         ids, positions = ids_and_positions(slices, self._backend.device)
+        put_chosen(ids, slices, chosen)
         ops = self._backend.ops
         return decode(
             self._weights,
@@ -49,3 +57,19 @@ def ids_and_positions(slices: Sequence[Slice], device: torch.device) -> tuple[Te
     ids = [token_id for one in slices for token_id in one.token_ids]
     positions = [position for one in slices for position in range(one.start, one.end)]
     return placed(ids, torch.int64, device), placed(positions, torch.int64, device)
+
+
+def put_chosen(ids: Tensor, slices: Sequence[Slice], chosen: Tensor | None) -> None:
+    """Give slices that follow those of the step before the tokens that it chose, in place.
+
+    `ids`: [tokens], of these slices; `chosen`: [slices of the step before] int64, all on the
+    device: the host need not know them. A token that is not settled is taken for token 0: what
+    comes of it will not count (`SliceResult.misled`).
+    """
+    if chosen is None:
+        return
+    numbers = [one.follows for one in slices if one.follows is not None]
+    assert len(numbers) == len(slices) == len(ids), "each follows, with one token"
+    if numbers != list(range(len(chosen))):
+        chosen = chosen[placed(numbers, torch.int64, chosen.device)]
+    ids.copy_(chosen.clamp(min=0))

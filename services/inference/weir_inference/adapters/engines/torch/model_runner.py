@@ -1,6 +1,6 @@
 """Computing a step: tokens in, through the model, chosen tokens out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -40,32 +40,43 @@ class ModelRunner:
         self.forward = forward
         self.adapters = LoraAdapters(config, weights, backend, adapters_max)
         self._sampler = Sampler(backend.likeliest)
+        self._chosen: Tensor | None = None  # by the step that started last
+
+    @property
+    def overlaps(self) -> bool:
+        """See `Runner`."""
+        return self.backend.device.type == "cuda"
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> list[SliceResult]:
-        """Compute a step; a result for each slice, in order."""
-        hidden = self.hidden_states(plan.slices)
+    def start(self, plan: StepPlan) -> Callable[[], list[SliceResult]]:
+        """See `Runner`."""
+        hidden = self.hidden_states(plan.slices, self._chosen if plan.follows else None)
+        self._chosen = None
         rows: list[int] = []
         first = 0
         for one in plan.slices:
             first += len(one.token_ids)
             rows.extend(range(first - one.n_sampled, first))
-        results = [SliceResult()] * len(plan.slices)
+        choice = None
         if rows:
             logits = self.logits(hidden if len(rows) == len(hidden) else hidden[self._index(rows)])
-            results = self._sampler.sample(logits, plan.slices)
-        first = 0
-        for i, one in enumerate(plan.slices):
-            if one.request.prompt_top_logprobs is not None:
-                scored = self._score_prompt(one, hidden[first : first + len(one.token_ids)])
-                results[i] = replace(results[i], prompt_logprobs=scored)
-            first += len(one.token_ids)
+            choice = self._sampler.start(logits, plan.slices)
+            self._chosen = choice.tokens
+        # Now, not when the results are asked for: what is hidden is valid until the next step.
+        scores = self._score_prompts(plan.slices, hidden)
+
+        def results() -> list[SliceResult]:
+            results = [SliceResult()] * len(plan.slices) if choice is None else choice.results()
+            for n, scored in scores.items():
+                results[n] = replace(results[n], prompt_logprobs=scored)
+            return results
+
         return results
 
     @torch.inference_mode()
-    def hidden_states(self, slices: Sequence[Slice]) -> Tensor:
+    def hidden_states(self, slices: Sequence[Slice], chosen: Tensor | None = None) -> Tensor:
         """See `Forward`: [tokens, hidden]."""
-        return self.forward(slices, self.adapters.adapt(slices))
+        return self.forward(slices, self.adapters.adapt(slices), chosen)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -80,9 +91,20 @@ class ModelRunner:
         request = Request("warm-up", (0, 0), 2, Sampling(temperature=1.0, top_p=0.9, seed=0))
         sequence = TokenSequence(request, queued_at_s=0.0)
         prompt = Slice(sequence, 0, [0, 0], [0], samples=True, n_output=0)
-        (result,) = self.run(StepPlan((prompt,)))
+        (result,) = self.start(StepPlan((prompt,)))()
         decoding = Slice(sequence, 2, result.token_ids, [0], samples=True, n_output=1)
-        self.run(StepPlan((decoding,)))
+        self.start(StepPlan((decoding,)))()
+
+    def _score_prompts(
+        self, slices: Sequence[Slice], hidden: Tensor
+    ) -> dict[int, tuple[TokenLogprob, ...]]:
+        """Of the slices whose prompts are scored, by their numbers. hidden: [tokens, hidden]."""
+        scores, first = {}, 0
+        for n, one in enumerate(slices):
+            if one.request.prompt_top_logprobs is not None:
+                scores[n] = self._score_prompt(one, hidden[first : first + len(one.token_ids)])
+            first += len(one.token_ids)
+        return scores
 
     def _score_prompt(self, one: Slice, hidden: Tensor) -> tuple[TokenLogprob, ...]:
         """How likely the prompt tokens after those of the slice were. hidden: [tokens, hidden]."""

@@ -11,16 +11,6 @@ from weir_inference.adapters.engines.torch.history import Tally
 from weir_inference.core.sampling import Sampling
 
 
-def penalizes(sampling: Sampling) -> bool:
-    """Whether a request changes its logits."""
-    return bool(
-        sampling.logit_bias
-        or sampling.repetition_penalty != 1.0
-        or sampling.presence_penalty
-        or sampling.frequency_penalty
-    )
-
-
 def penalize(logits: Tensor, penalized: Sequence[tuple[int, Sampling, Tally]]) -> None:
     """Apply bias and penalties to some rows of `logits`, [rows, vocab] fp32, in place.
 

@@ -1,6 +1,6 @@
-"""The way of small numbers from the host to the device."""
+"""The way of small numbers from the host to the device, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,3 +22,22 @@ def placed(
     if device.type == "cuda":
         host = host.pin_memory()
     return host.to(device, non_blocking=True)
+
+
+def fetching(tensor: Tensor) -> Callable[[], list[int]]:
+    """Begin to copy [n] int64 to the host; what is returned waits for the copy alone.
+
+    Not for what the device is told to do after it.
+    """
+    if tensor.device.type != "cuda":
+        return tensor.tolist
+    host = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+
+    def wait() -> list[int]:
+        copied.synchronize()
+        return host.tolist()
+
+    return wait

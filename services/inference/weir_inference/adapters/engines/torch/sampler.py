@@ -6,17 +6,18 @@ preemption, and whether a token is chosen behind drafts or in a step of its own;
 generator to keep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from weir_inference.adapters.engines.torch.batch_draw import choose_batch
+from weir_inference.adapters.engines.torch.batch_draw import BatchDraw
 from weir_inference.adapters.engines.torch.history import History
 from weir_inference.adapters.engines.torch.logprobs import tell
-from weir_inference.adapters.engines.torch.penalties import penalize, penalizes
+from weir_inference.adapters.engines.torch.penalties import penalize
 from weir_inference.adapters.engines.torch.row_draw import (
     Likeliest,
     draw_rows,
@@ -44,8 +45,8 @@ class Sampler:
         self._histories: WeakKeyDictionary[TokenSequence, History] = WeakKeyDictionary()
 
     @torch.inference_mode()
-    def sample(self, logits: Tensor, slices: Sequence[Slice]) -> list[SliceResult]:
-        """The chosen tokens of each slice, in order; an empty result where none is chosen.
+    def start(self, logits: Tensor, slices: Sequence[Slice]) -> "Choice":
+        """Choose the tokens of each slice.
 
         `logits`: [rows, vocab] fp32 or bf16, the slices' `n_sampled` rows end to end. Masks and
         penalties, where a request has them, are applied in place.
@@ -59,24 +60,15 @@ class Sampler:
         told = [row for row, one in enumerate(of_row) if one.request.top_logprobs is not None]
         raw = logits[told] if told else None
         cuts = self._constrain(logits, slices, spans)
-        tokens = choose(
-            logits,
-            [one.request.sampling for one in of_row],
-            [number for one in slices for number in numbers_of(one)],
-            self._likeliest,
+        samplings = [one.request.sampling for one in of_row]
+        numbers = [number for one in slices for number in numbers_of(one)]
+        return Choice(
+            choose(logits, samplings, numbers, self._likeliest),
+            spans,
+            cuts,
+            {row: of_row[row].request.top_logprobs or 0 for row in told},
+            raw,
         )
-        logprobs = {}
-        if raw is not None:
-            tops = [of_row[row].request.top_logprobs or 0 for row in told]
-            logprobs = dict(zip(told, tell(raw, [tokens[row] for row in told], tops), strict=True))
-        return [
-            SliceResult(
-                token_ids=tuple(tokens[row] for row in span),
-                logprobs=tuple(logprobs[row] for row in span if row in logprobs),
-                cut_at=cuts.get(span.start) if span else None,
-            )
-            for span in spans
-        ]
 
     def _constrain(
         self, logits: Tensor, slices: Sequence[Slice], spans: Sequence[range]
@@ -88,7 +80,7 @@ class Sampler:
         penalized, cuts = [], {}
         for one, span in zip(slices, spans, strict=True):
             sampling = one.request.sampling
-            if not span or (one.request.grammar is None and not penalizes(sampling)):
+            if not span or (one.request.grammar is None and not sampling.changes_logits):
                 continue
             history = self._histories.get(one.sequence)
             if history is None:
@@ -96,7 +88,7 @@ class Sampler:
             cut_at = history.mask(logits[span.start : span.stop], one)
             if cut_at is not None:
                 cuts[span.start] = cut_at
-            if penalizes(sampling):
+            if sampling.changes_logits:
                 tallies = history.tallies(one)
                 penalized += [
                     (row, sampling, seen) for row, seen in zip(span, tallies, strict=True)
@@ -106,12 +98,53 @@ class Sampler:
         return cuts
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What a step chooses: on a GPU, before the host knows it.
+
+    `spans` are the slices' rows, `cuts` the slices that their grammars cut off and where, by their
+    first rows. `tops` are the rows whose log-probabilities are told, with how many beside the
+    token's, and `raw` their logits.
+    """
+
+    draw: BatchDraw | list[int]
+    spans: Sequence[range]
+    cuts: Mapping[int, int]
+    tops: Mapping[int, int]
+    raw: Tensor | None
+
+    @property
+    def tokens(self) -> Tensor | None:
+        """[rows] int64 on the device, for a step that follows; None where the host chose."""
+        return self.draw.tokens if isinstance(self.draw, BatchDraw) else None
+
+    @torch.inference_mode()
+    def results(self) -> list[SliceResult]:
+        """The tokens of each slice, in order; an empty result where none is chosen. Waits."""
+        tokens, unsettled = (
+            self.draw.chosen() if isinstance(self.draw, BatchDraw) else (self.draw, [])
+        )
+        logprobs = {}
+        if self.raw is not None:
+            scored = tell(self.raw, [tokens[row] for row in self.tops], list(self.tops.values()))
+            logprobs = dict(zip(self.tops, scored, strict=True))
+        return [
+            SliceResult(
+                token_ids=tuple(tokens[row] for row in span),
+                logprobs=tuple(logprobs[row] for row in span if row in logprobs),
+                cut_at=self.cuts.get(span.start) if span else None,
+                misled=any(row in unsettled for row in span),
+            )
+            for span in self.spans
+        ]
+
+
 def choose(
     logits: Tensor,
     samplings: Sequence[Sampling],
     numbers: Sequence[float],
     likeliest: Likeliest,
-) -> list[int]:
+) -> BatchDraw | list[int]:
     """A token for each row of `logits`, [rows, vocab] fp32, by its random number in [0, 1).
 
     On a CPU a row at a time, while it is in the cache: that is several times faster than all at
@@ -119,7 +152,7 @@ def choose(
     """
     if logits.device.type == "cpu":
         return draw_rows(logits, samplings, numbers, likeliest)
-    return choose_batch(logits, samplings, numbers)
+    return BatchDraw(logits, samplings, numbers)
 
 
 def numbers_of(one: Slice) -> list[float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from weir_inference.adapters.engines.torch.cuda.backend import CudaBackend
 from weir_inference.adapters.engines.torch.cuda.step_inputs import Shape, StepInputs
+from weir_inference.adapters.engines.torch.forward import put_chosen
 from weir_inference.adapters.engines.torch.placing import placed
 from weir_inference.core.step_plan import Slice
 
@@ -46,10 +47,11 @@ class DecodeGraphs:
         """Whether they are a token each, and not too many."""
         return len(slices) <= self._sizes[-1] and all(len(one.token_ids) == 1 for one in slices)
 
-    def run(self, slices: Sequence[Slice]) -> Tensor:
-        """[tokens, hidden]; valid until the next step."""
+    def run(self, slices: Sequence[Slice], chosen: Tensor | None = None) -> Tensor:
+        """[tokens, hidden]; valid until the next step. `chosen`: see `put_chosen`."""
         n_rows = next(size for size in self._sizes if size >= len(slices))
         self._fill(slices, n_rows)
+        put_chosen(self._buffer[: len(slices)], slices, chosen)
         return self._graphs[n_rows]()[: len(slices)]
 
     def _fill(self, slices: Sequence[Slice], n_rows: int) -> None:

@@ -8,6 +8,7 @@ from weir_inference.adapters.engines.torch.cuda.backend import CudaBackend
 from weir_inference.adapters.engines.torch.cuda.decode_graphs import Capture, DecodeGraphs
 from weir_inference.adapters.engines.torch.cuda.step_inputs import StepInputs
 from weir_inference.adapters.engines.torch.decoder import Adapt, decode, unadapted
+from weir_inference.adapters.engines.torch.forward import put_chosen
 from weir_inference.adapters.engines.torch.model_config import ModelConfig
 from weir_inference.adapters.engines.torch.weights import DecoderWeights
 from weir_inference.core.step_plan import Slice
@@ -34,11 +35,15 @@ class CudaForward:
         if capture is not None:
             self.graphs = DecodeGraphs(backend, self._compute, capture, rows_max)
 
-    def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
+    def __call__(
+        self, slices: Sequence[Slice], adapt: Adapt, chosen: Tensor | None = None
+    ) -> Tensor:
         """See `Forward`."""
         if self.graphs is not None and adapt is unadapted and self.graphs.fit(slices):
-            return self.graphs.run(slices)
-        return self._compute(self._backend.inputs(slices), adapt)
+            return self.graphs.run(slices, chosen)
+        step = self._backend.inputs(slices)
+        put_chosen(step.ids, slices, chosen)
+        return self._compute(step, adapt)
 
     def _compute(self, step: StepInputs, adapt: Adapt = unadapted) -> Tensor:
         ops = self._backend.ops

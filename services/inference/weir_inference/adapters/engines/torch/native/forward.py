@@ -53,8 +53,11 @@ class NativeForward:
         self._qkv_columns = first.qkv.n_columns
         self._gated_columns = first.gate_up.n_columns // 2
 
-    def __call__(self, slices: Sequence[Slice], adapt: Adapt) -> Tensor:
+    def __call__(
+        self, slices: Sequence[Slice], adapt: Adapt, chosen: Tensor | None = None
+    ) -> Tensor:
         """See `Forward`."""
+        assert chosen is None, "on a CPU no step starts before the one before it is over"
         if adapt is not unadapted:
             return self._plain(slices, adapt)
         ids, positions = ids_and_positions(slices, self._backend.device)
