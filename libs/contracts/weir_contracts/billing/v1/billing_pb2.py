@@ -27,29 +27,29 @@ from weir_contracts.common.v1 import money_pb2 as weir_dot_common_dot_v1_dot_mon
 from weir_contracts.common.v1 import usage_pb2 as weir_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dweir/billing/v1/billing.proto\x12\x0fweir.billing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\"\xda\x01\n\x04Hold\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.weir.billing.v1.HoldState\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12price_book_version\x18\x07 \x01(\x05\"\x87\x01\n\x0eReserveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12\r\n\x05ttl_s\x18\x05 \x01(\x05\x12\x12\n\nbase_model\x18\x06 \x01(\t\"6\n\x0fReserveResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold\"N\n\rSettleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\"]\n\x0eSettleResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold\x12&\n\x07\x63harged\x18\x02 \x01(\x0b\x32\x15.weir.common.v1.Money\"$\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"6\n\x0fReleaseResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold*\x85\x01\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_HELD\x10\x01\x12\x16\n\x12HOLD_STATE_SETTLED\x10\x02\x12\x17\n\x13HOLD_STATE_RELEASED\x10\x03\x12\x16\n\x12HOLD_STATE_EXPIRED\x10\x04\x32\xf7\x01\n\x0e\x42illingService\x12L\n\x07Reserve\x12\x1f.weir.billing.v1.ReserveRequest\x1a .weir.billing.v1.ReserveResponse\x12I\n\x06Settle\x12\x1e.weir.billing.v1.SettleRequest\x1a\x1f.weir.billing.v1.SettleResponse\x12L\n\x07Release\x12\x1f.weir.billing.v1.ReleaseRequest\x1a .weir.billing.v1.ReleaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dweir/billing/v1/billing.proto\x12\x0fweir.billing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\"\xda\x01\n\x04Hold\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12%\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x05state\x18\x05 \x01(\x0e\x32\x1a.weir.billing.v1.HoldState\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12price_book_version\x18\x07 \x01(\x05\"\xb4\x01\n\x0eReserveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x04 \x01(\x05\x12\r\n\x05ttl_s\x18\x05 \x01(\x05\x12\x12\n\nbase_model\x18\x06 \x01(\t\x12+\n\x08max_work\x18\x07 \x01(\x0b\x32\x19.weir.common.v1.WorkUsage\"6\n\x0fReserveResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold\"w\n\rSettleRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\x12\'\n\x04work\x18\x03 \x01(\x0b\x32\x19.weir.common.v1.WorkUsage\"]\n\x0eSettleResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold\x12&\n\x07\x63harged\x18\x02 \x01(\x0b\x32\x15.weir.common.v1.Money\"$\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"6\n\x0fReleaseResponse\x12#\n\x04hold\x18\x01 \x01(\x0b\x32\x15.weir.billing.v1.Hold*\x85\x01\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_HELD\x10\x01\x12\x16\n\x12HOLD_STATE_SETTLED\x10\x02\x12\x17\n\x13HOLD_STATE_RELEASED\x10\x03\x12\x16\n\x12HOLD_STATE_EXPIRED\x10\x04\x32\xf7\x01\n\x0e\x42illingService\x12L\n\x07Reserve\x12\x1f.weir.billing.v1.ReserveRequest\x1a .weir.billing.v1.ReserveResponse\x12I\n\x06Settle\x12\x1e.weir.billing.v1.SettleRequest\x1a\x1f.weir.billing.v1.SettleResponse\x12L\n\x07Release\x12\x1f.weir.billing.v1.ReleaseRequest\x1a .weir.billing.v1.ReleaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.billing.v1.billing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HOLDSTATE']._serialized_start=824
-  _globals['_HOLDSTATE']._serialized_end=957
+  _globals['_HOLDSTATE']._serialized_start=910
+  _globals['_HOLDSTATE']._serialized_end=1043
   _globals['_HOLD']._serialized_start=140
   _globals['_HOLD']._serialized_end=358
   _globals['_RESERVEREQUEST']._serialized_start=361
-  _globals['_RESERVEREQUEST']._serialized_end=496
-  _globals['_RESERVERESPONSE']._serialized_start=498
-  _globals['_RESERVERESPONSE']._serialized_end=552
-  _globals['_SETTLEREQUEST']._serialized_start=554
-  _globals['_SETTLEREQUEST']._serialized_end=632
-  _globals['_SETTLERESPONSE']._serialized_start=634
-  _globals['_SETTLERESPONSE']._serialized_end=727
-  _globals['_RELEASEREQUEST']._serialized_start=729
-  _globals['_RELEASEREQUEST']._serialized_end=765
-  _globals['_RELEASERESPONSE']._serialized_start=767
-  _globals['_RELEASERESPONSE']._serialized_end=821
-  _globals['_BILLINGSERVICE']._serialized_start=960
-  _globals['_BILLINGSERVICE']._serialized_end=1207
+  _globals['_RESERVEREQUEST']._serialized_end=541
+  _globals['_RESERVERESPONSE']._serialized_start=543
+  _globals['_RESERVERESPONSE']._serialized_end=597
+  _globals['_SETTLEREQUEST']._serialized_start=599
+  _globals['_SETTLEREQUEST']._serialized_end=718
+  _globals['_SETTLERESPONSE']._serialized_start=720
+  _globals['_SETTLERESPONSE']._serialized_end=813
+  _globals['_RELEASEREQUEST']._serialized_start=815
+  _globals['_RELEASEREQUEST']._serialized_end=851
+  _globals['_RELEASERESPONSE']._serialized_start=853
+  _globals['_RELEASERESPONSE']._serialized_end=907
+  _globals['_BILLINGSERVICE']._serialized_start=1046
+  _globals['_BILLINGSERVICE']._serialized_end=1293
 # @@protoc_insertion_point(module_scope)

@@ -114,6 +114,7 @@ class ReserveRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     TTL_S_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
+    MAX_WORK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The gateway's id of the request; must be the admission's."""
     model: _builtins.str
@@ -128,6 +129,10 @@ class ReserveRequest(_message.Message):
     """The model that `model` is an adapter of: its price holds where the adapter has none of its own.
     Empty for what is no adapter.
     """
+    @_builtins.property
+    def max_work(self) -> _usage_pb2.WorkUsage:
+        """What a call of a model that answers in one piece may use at most. Such a call has no tokens."""
+
     def __init__(
         self,
         *,
@@ -137,10 +142,11 @@ class ReserveRequest(_message.Message):
         max_output_tokens: _builtins.int = ...,
         ttl_s: _builtins.int = ...,
         base_model: _builtins.str = ...,
+        max_work: _usage_pb2.WorkUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_work", b"max_work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "model", b"model", "request_id", b"request_id", "ttl_s", b"ttl_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "input_tokens", b"input_tokens", "max_output_tokens", b"max_output_tokens", "max_work", b"max_work", "model", b"model", "request_id", b"request_id", "ttl_s", b"ttl_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,21 +184,27 @@ class SettleRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request."""
     @_builtins.property
     def usage(self) -> _usage_pb2.TokenUsage:
         """Tokens to charge."""
 
+    @_builtins.property
+    def work(self) -> _usage_pb2.WorkUsage:
+        """Work to charge, where `max_work` was reserved."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         usage: _usage_pb2.TokenUsage | None = ...,
+        work: _usage_pb2.WorkUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "usage", b"usage", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,31 +24,32 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from weir_contracts.common.v1 import money_pb2 as weir_dot_common_dot_v1_dot_money__pb2
+from weir_contracts.common.v1 import usage_pb2 as weir_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/billing/v1/price.proto\x12\x0fweir.billing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aweir/common/v1/money.proto\"Y\n\x05Price\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1f\n\x17input_nanos_per_million\x18\x02 \x01(\x03\x12 \n\x18output_nanos_per_million\x18\x03 \x01(\x03\"\x8d\x01\n\tPriceBook\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12&\n\x06prices\x18\x03 \x03(\x0b\x32\x16.weir.billing.v1.Price\x12\x30\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x17PublishPriceBookRequest\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12&\n\x06prices\x18\x02 \x03(\x0b\x32\x16.weir.billing.v1.Price\"J\n\x18PublishPriceBookResponse\x12.\n\nprice_book\x18\x01 \x01(\x0b\x32\x1a.weir.billing.v1.PriceBook\"&\n\x13GetPriceBookRequest\x12\x0f\n\x07version\x18\x01 \x01(\x05\"F\n\x14GetPriceBookResponse\x12.\n\nprice_book\x18\x01 \x01(\x0b\x32\x1a.weir.billing.v1.PriceBook\"J\n\x0cQuoteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x05\x12\x15\n\routput_tokens\x18\x03 \x01(\x05\"R\n\rQuoteResponse\x12%\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x15.weir.common.v1.Money\x12\x1a\n\x12price_book_version\x18\x02 \x01(\x05\x32\x9c\x02\n\x0cPriceService\x12g\n\x10PublishPriceBook\x12(.weir.billing.v1.PublishPriceBookRequest\x1a).weir.billing.v1.PublishPriceBookResponse\x12[\n\x0cGetPriceBook\x12$.weir.billing.v1.GetPriceBookRequest\x1a%.weir.billing.v1.GetPriceBookResponse\x12\x46\n\x05Quote\x12\x1d.weir.billing.v1.QuoteRequest\x1a\x1e.weir.billing.v1.QuoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/billing/v1/price.proto\x12\x0fweir.billing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\"\xc6\x01\n\x05Price\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1f\n\x17input_nanos_per_million\x18\x02 \x01(\x03\x12 \n\x18output_nanos_per_million\x18\x03 \x01(\x03\x12!\n\x19request_nanos_per_million\x18\x04 \x01(\x03\x12\x1e\n\x16item_nanos_per_million\x18\x05 \x01(\x03\x12(\n compute_second_nanos_per_million\x18\x06 \x01(\x03\"\x8d\x01\n\tPriceBook\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12&\n\x06prices\x18\x03 \x03(\x0b\x32\x16.weir.billing.v1.Price\x12\x30\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x17PublishPriceBookRequest\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12&\n\x06prices\x18\x02 \x03(\x0b\x32\x16.weir.billing.v1.Price\"J\n\x18PublishPriceBookResponse\x12.\n\nprice_book\x18\x01 \x01(\x0b\x32\x1a.weir.billing.v1.PriceBook\"&\n\x13GetPriceBookRequest\x12\x0f\n\x07version\x18\x01 \x01(\x05\"F\n\x14GetPriceBookResponse\x12.\n\nprice_book\x18\x01 \x01(\x0b\x32\x1a.weir.billing.v1.PriceBook\"s\n\x0cQuoteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x05\x12\x15\n\routput_tokens\x18\x03 \x01(\x05\x12\'\n\x04work\x18\x04 \x01(\x0b\x32\x19.weir.common.v1.WorkUsage\"R\n\rQuoteResponse\x12%\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x15.weir.common.v1.Money\x12\x1a\n\x12price_book_version\x18\x02 \x01(\x05\x32\x9c\x02\n\x0cPriceService\x12g\n\x10PublishPriceBook\x12(.weir.billing.v1.PublishPriceBookRequest\x1a).weir.billing.v1.PublishPriceBookResponse\x12[\n\x0cGetPriceBook\x12$.weir.billing.v1.GetPriceBookRequest\x1a%.weir.billing.v1.GetPriceBookResponse\x12\x46\n\x05Quote\x12\x1d.weir.billing.v1.QuoteRequest\x1a\x1e.weir.billing.v1.QuoteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.billing.v1.price_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICE']._serialized_start=109
-  _globals['_PRICE']._serialized_end=198
-  _globals['_PRICEBOOK']._serialized_start=201
-  _globals['_PRICEBOOK']._serialized_end=342
-  _globals['_PUBLISHPRICEBOOKREQUEST']._serialized_start=344
-  _globals['_PUBLISHPRICEBOOKREQUEST']._serialized_end=432
-  _globals['_PUBLISHPRICEBOOKRESPONSE']._serialized_start=434
-  _globals['_PUBLISHPRICEBOOKRESPONSE']._serialized_end=508
-  _globals['_GETPRICEBOOKREQUEST']._serialized_start=510
-  _globals['_GETPRICEBOOKREQUEST']._serialized_end=548
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=550
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=620
-  _globals['_QUOTEREQUEST']._serialized_start=622
-  _globals['_QUOTEREQUEST']._serialized_end=696
-  _globals['_QUOTERESPONSE']._serialized_start=698
-  _globals['_QUOTERESPONSE']._serialized_end=780
-  _globals['_PRICESERVICE']._serialized_start=783
-  _globals['_PRICESERVICE']._serialized_end=1067
+  _globals['_PRICE']._serialized_start=138
+  _globals['_PRICE']._serialized_end=336
+  _globals['_PRICEBOOK']._serialized_start=339
+  _globals['_PRICEBOOK']._serialized_end=480
+  _globals['_PUBLISHPRICEBOOKREQUEST']._serialized_start=482
+  _globals['_PUBLISHPRICEBOOKREQUEST']._serialized_end=570
+  _globals['_PUBLISHPRICEBOOKRESPONSE']._serialized_start=572
+  _globals['_PUBLISHPRICEBOOKRESPONSE']._serialized_end=646
+  _globals['_GETPRICEBOOKREQUEST']._serialized_start=648
+  _globals['_GETPRICEBOOKREQUEST']._serialized_end=686
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=688
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=758
+  _globals['_QUOTEREQUEST']._serialized_start=760
+  _globals['_QUOTEREQUEST']._serialized_end=875
+  _globals['_QUOTERESPONSE']._serialized_start=877
+  _globals['_QUOTERESPONSE']._serialized_end=959
+  _globals['_PRICESERVICE']._serialized_start=962
+  _globals['_PRICESERVICE']._serialized_end=1246
 # @@protoc_insertion_point(module_scope)

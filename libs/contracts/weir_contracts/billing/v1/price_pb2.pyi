@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from weir_contracts.common.v1 import money_pb2 as _money_pb2
+from weir_contracts.common.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -29,22 +30,34 @@ class Price(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
     OUTPUT_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
+    REQUEST_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
+    ITEM_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
+    COMPUTE_SECOND_NANOS_PER_MILLION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model; `*` stands for every model without a price of its own."""
     input_nanos_per_million: _builtins.int
     """Nano currency units per million prompt tokens."""
     output_nanos_per_million: _builtins.int
     """Nano currency units per million generated tokens."""
+    request_nanos_per_million: _builtins.int
+    """Nano currency units per million calls of a model that answers in one piece."""
+    item_nanos_per_million: _builtins.int
+    """Nano currency units per million items that such calls look at."""
+    compute_second_nanos_per_million: _builtins.int
+    """Nano currency units per million seconds of computing for them."""
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         input_nanos_per_million: _builtins.int = ...,
         output_nanos_per_million: _builtins.int = ...,
+        request_nanos_per_million: _builtins.int = ...,
+        item_nanos_per_million: _builtins.int = ...,
+        compute_second_nanos_per_million: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_nanos_per_million", b"input_nanos_per_million", "model", b"model", "output_nanos_per_million", b"output_nanos_per_million"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_second_nanos_per_million", b"compute_second_nanos_per_million", "input_nanos_per_million", b"input_nanos_per_million", "item_nanos_per_million", b"item_nanos_per_million", "model", b"model", "output_nanos_per_million", b"output_nanos_per_million", "request_nanos_per_million", b"request_nanos_per_million"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,22 +208,28 @@ class QuoteRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model."""
     input_tokens: _builtins.int
     """Prompt tokens."""
     output_tokens: _builtins.int
     """Generated tokens."""
+    @_builtins.property
+    def work(self) -> _usage_pb2.WorkUsage:
+        """Work of a model that answers in one piece."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
+        work: _usage_pb2.WorkUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

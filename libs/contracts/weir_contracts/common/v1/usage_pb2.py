@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aweir/common/v1/usage.proto\x12\x0eweir.common.v1\"V\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x05\x12\x15\n\routput_tokens\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aweir/common/v1/usage.proto\x12\x0eweir.common.v1\"V\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x05\x12\x15\n\routput_tokens\x18\x03 \x01(\x05\"@\n\tWorkUsage\x12\x10\n\x08requests\x18\x01 \x01(\x05\x12\r\n\x05items\x18\x02 \x01(\x05\x12\x12\n\ncompute_us\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,4 +33,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOKENUSAGE']._serialized_start=46
   _globals['_TOKENUSAGE']._serialized_end=132
+  _globals['_WORKUSAGE']._serialized_start=134
+  _globals['_WORKUSAGE']._serialized_end=198
 # @@protoc_insertion_point(module_scope)

@@ -45,3 +45,33 @@ class TokenUsage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokenUsage: _TypeAlias = TokenUsage  # noqa: Y015
+
+@_typing.final
+class WorkUsage(_message.Message):
+    """What a call of a model that answers in one piece used; each count has a price of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    COMPUTE_US_FIELD_NUMBER: _builtins.int
+    requests: _builtins.int
+    """Calls: 1."""
+    items: _builtins.int
+    """Items looked at: texts, pictures, documents, users; rows of a call with tensors."""
+    compute_us: _builtins.int
+    """Microseconds of computing: the call's share, by rows, of its batches."""
+    def __init__(
+        self,
+        *,
+        requests: _builtins.int = ...,
+        items: _builtins.int = ...,
+        compute_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_us", b"compute_us", "items", b"items", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkUsage: _TypeAlias = WorkUsage  # noqa: Y015

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/gateway/v1/model.proto\x12\x0fweir.gateway.v1\"C\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\x14\n\x0c\x63reated_at_s\x18\x03 \x01(\x03\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.weir.gateway.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.weir.gateway.v1.Model2\xb6\x01\n\x0cModelService\x12U\n\nListModels\x12\".weir.gateway.v1.ListModelsRequest\x1a#.weir.gateway.v1.ListModelsResponse\x12O\n\x08GetModel\x12 .weir.gateway.v1.GetModelRequest\x1a!.weir.gateway.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/gateway/v1/model.proto\x12\x0fweir.gateway.v1\"b\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\x14\n\x0c\x63reated_at_s\x18\x03 \x01(\x03\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.weir.gateway.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.weir.gateway.v1.Model2\xb6\x01\n\x0cModelService\x12U\n\nListModels\x12\".weir.gateway.v1.ListModelsRequest\x1a#.weir.gateway.v1.ListModelsResponse\x12O\n\x08GetModel\x12 .weir.gateway.v1.GetModelRequest\x1a!.weir.gateway.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.gateway.v1.model_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL']._serialized_start=48
-  _globals['_MODEL']._serialized_end=115
-  _globals['_LISTMODELSREQUEST']._serialized_start=117
-  _globals['_LISTMODELSREQUEST']._serialized_end=136
-  _globals['_LISTMODELSRESPONSE']._serialized_start=138
-  _globals['_LISTMODELSRESPONSE']._serialized_end=198
-  _globals['_GETMODELREQUEST']._serialized_start=200
-  _globals['_GETMODELREQUEST']._serialized_end=231
-  _globals['_GETMODELRESPONSE']._serialized_start=233
-  _globals['_GETMODELRESPONSE']._serialized_end=290
-  _globals['_MODELSERVICE']._serialized_start=293
-  _globals['_MODELSERVICE']._serialized_end=475
+  _globals['_MODEL']._serialized_end=146
+  _globals['_LISTMODELSREQUEST']._serialized_start=148
+  _globals['_LISTMODELSREQUEST']._serialized_end=167
+  _globals['_LISTMODELSRESPONSE']._serialized_start=169
+  _globals['_LISTMODELSRESPONSE']._serialized_end=229
+  _globals['_GETMODELREQUEST']._serialized_start=231
+  _globals['_GETMODELREQUEST']._serialized_end=262
+  _globals['_GETMODELRESPONSE']._serialized_start=264
+  _globals['_GETMODELRESPONSE']._serialized_end=321
+  _globals['_MODELSERVICE']._serialized_start=324
+  _globals['_MODELSERVICE']._serialized_end=506
 # @@protoc_insertion_point(module_scope)

@@ -27,22 +27,30 @@ class Model(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     CREATED_AT_S_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, as requests give it."""
     context_tokens: _builtins.int
     """Prompt and output tokens together, at most."""
     created_at_s: _builtins.int
     """When it was loaded, in seconds since 1970-01-01 UTC."""
+    task: _builtins.str
+    """What it does: `generation`, `text-classification`, `embedding`, …"""
+    version: _builtins.str
+    """The version that answers by default; empty for what has none."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         context_tokens: _builtins.int = ...,
         created_at_s: _builtins.int = ...,
+        task: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "created_at_s", b"created_at_s", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "created_at_s", b"created_at_s", "name", b"name", "task", b"task", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -177,6 +177,26 @@ class ModelRepositoryServiceStub:
                 request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.SerializeToString,
                 response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/weir.inference.v1.ModelRepositoryService/LoadModel',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/weir.inference.v1.ModelRepositoryService/UnloadModel',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/weir.inference.v1.ModelRepositoryService/SetAlias',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.WatchModels = channel.unary_stream(
+                '/weir.inference.v1.ModelRepositoryService/WatchModels',
+                request_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsRequest.SerializeToString,
+                response_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelRepositoryServiceServicer:
@@ -204,6 +224,36 @@ class ModelRepositoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Load a version of a model beside what is served, warm it, and serve it from then on; what it
+        replaces ends when its calls have. Survives a restart. ALREADY_EXISTS if it is loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Serve a model or one of its versions no longer: running calls end first. Survives a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Let an alias (`stable`, `canary`) mean a version, which is loaded first. What requests mean that
+        name no version is `stable`, or else the newest. Survives a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchModels(self, request, context):
+        """Every model as it is now, then each change as it happens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelRepositoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -221,6 +271,26 @@ def add_ModelRepositoryServiceServicer_to_server(servicer, server):
                     servicer.UnloadAdapter,
                     request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.FromString,
                     response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'WatchModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchModels,
+                    request_deserializer=weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsRequest.FromString,
+                    response_serializer=weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -305,6 +375,114 @@ class ModelRepositoryService:
             '/weir.inference.v1.ModelRepositoryService/UnloadAdapter',
             weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterRequest.SerializeToString,
             weir_dot_inference_dot_v1_dot_inference__pb2.UnloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/LoadModel',
+            weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/UnloadModel',
+            weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/SetAlias',
+            weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/weir.inference.v1.ModelRepositoryService/WatchModels',
+            weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsRequest.SerializeToString,
+            weir_dot_inference_dot_v1_dot_inference__pb2.WatchModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -97,6 +97,18 @@ class ModelRepositoryServiceStub:
     """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken."""
     UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_inference_pb2.UnloadAdapterRequest, _inference_pb2.UnloadAdapterResponse]
     """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_inference_pb2.LoadModelRequest, _inference_pb2.LoadModelResponse]
+    """Load a version of a model beside what is served, warm it, and serve it from then on; what it
+    replaces ends when its calls have. Survives a restart. ALREADY_EXISTS if it is loaded.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_inference_pb2.UnloadModelRequest, _inference_pb2.UnloadModelResponse]
+    """Serve a model or one of its versions no longer: running calls end first. Survives a restart."""
+    SetAlias: _grpc.UnaryUnaryMultiCallable[_inference_pb2.SetAliasRequest, _inference_pb2.SetAliasResponse]
+    """Let an alias (`stable`, `canary`) mean a version, which is loaded first. What requests mean that
+    name no version is `stable`, or else the newest. Survives a restart.
+    """
+    WatchModels: _grpc.UnaryStreamMultiCallable[_inference_pb2.WatchModelsRequest, _inference_pb2.WatchModelsResponse]
+    """Every model as it is now, then each change as it happens."""
 
 @_typing.type_check_only
 class ModelRepositoryServiceAsyncStub(ModelRepositoryServiceStub):
@@ -109,6 +121,18 @@ class ModelRepositoryServiceAsyncStub(ModelRepositoryServiceStub):
     """Serve a LoRA adapter of a loaded model under a name of its own. ALREADY_EXISTS for a name taken."""
     UnloadAdapter: _aio.UnaryUnaryMultiCallable[_inference_pb2.UnloadAdapterRequest, _inference_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
     """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.LoadModelRequest, _inference_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """Load a version of a model beside what is served, warm it, and serve it from then on; what it
+    replaces ends when its calls have. Survives a restart. ALREADY_EXISTS if it is loaded.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.UnloadModelRequest, _inference_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """Serve a model or one of its versions no longer: running calls end first. Survives a restart."""
+    SetAlias: _aio.UnaryUnaryMultiCallable[_inference_pb2.SetAliasRequest, _inference_pb2.SetAliasResponse]  # type: ignore[assignment]
+    """Let an alias (`stable`, `canary`) mean a version, which is loaded first. What requests mean that
+    name no version is `stable`, or else the newest. Survives a restart.
+    """
+    WatchModels: _aio.UnaryStreamMultiCallable[_inference_pb2.WatchModelsRequest, _inference_pb2.WatchModelsResponse]  # type: ignore[assignment]
+    """Every model as it is now, then each change as it happens."""
 
 class ModelRepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """The models that this replica serves."""
@@ -136,6 +160,42 @@ class ModelRepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.UnloadAdapterResponse, _abc.Awaitable[_inference_pb2.UnloadAdapterResponse]]:
         """Serve it no longer: running requests end first, new ones are refused. NOT_FOUND MODEL_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _inference_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.LoadModelResponse, _abc.Awaitable[_inference_pb2.LoadModelResponse]]:
+        """Load a version of a model beside what is served, warm it, and serve it from then on; what it
+        replaces ends when its calls have. Survives a restart. ALREADY_EXISTS if it is loaded.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _inference_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.UnloadModelResponse, _abc.Awaitable[_inference_pb2.UnloadModelResponse]]:
+        """Serve a model or one of its versions no longer: running calls end first. Survives a restart."""
+
+    @_abc_1.abstractmethod
+    def SetAlias(
+        self,
+        request: _inference_pb2.SetAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.SetAliasResponse, _abc.Awaitable[_inference_pb2.SetAliasResponse]]:
+        """Let an alias (`stable`, `canary`) mean a version, which is loaded first. What requests mean that
+        name no version is `stable`, or else the newest. Survives a restart.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchModels(
+        self,
+        request: _inference_pb2.WatchModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.WatchModelsResponse], _abc.AsyncIterator[_inference_pb2.WatchModelsResponse]]:
+        """Every model as it is now, then each change as it happens."""
 
 def add_ModelRepositoryServiceServicer_to_server(servicer: ModelRepositoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -29,7 +29,7 @@ from weir_contracts.common.v1 import money_pb2 as weir_dot_common_dot_v1_dot_mon
 from weir_contracts.common.v1 import usage_pb2 as weir_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/policy/v1/policy.proto\x12\x0eweir.policy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19weir/common/v1/chat.proto\x1a\x1cweir/common/v1/finding.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\"\x81\x01\n\x0c\x41\x64mitRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12$\n\x04\x63hat\x18\x04 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x42\x07\n\x05input\"B\n\tPrincipal\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\x96\x02\n\rAdmitResponse\x12\x11\n\tadmission\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12-\n\rredacted_chat\x18\x04 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x17\n\rredacted_text\x18\x05 \x01(\tH\x00\x12-\n\nrate_limit\x18\x06 \x01(\x0b\x32\x19.weir.policy.v1.RateLimit\x12\x16\n\x0e\x61llowed_models\x18\x07 \x03(\tB\n\n\x08redacted\">\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12\x0f\n\x07reset_s\x18\x03 \x01(\x01\"\\\n\rScreenRequest\x12\x30\n\x07opening\x18\x01 \x01(\x0b\x32\x1d.weir.policy.v1.ScreenOpeningH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x42\t\n\x07message\"Q\n\rScreenOpening\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\"u\n\x0eScreenResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0escreened_chars\x18\x02 \x01(\x05\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12\x12\n\nblocked_by\x18\x04 \x01(\t\"\xc6\x02\n\rRecordRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12)\n\x05usage\x18\x05 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\x12&\n\x07\x63harged\x18\x06 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12\x10\n\x08trace_id\x18\x08 \x01(\t\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x01\"0\n\x0eRecordResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\t2\xeb\x01\n\rPolicyService\x12\x44\n\x05\x41\x64mit\x12\x1c.weir.policy.v1.AdmitRequest\x1a\x1d.weir.policy.v1.AdmitResponse\x12K\n\x06Screen\x12\x1d.weir.policy.v1.ScreenRequest\x1a\x1e.weir.policy.v1.ScreenResponse(\x01\x30\x01\x12G\n\x06Record\x12\x1d.weir.policy.v1.RecordRequest\x1a\x1e.weir.policy.v1.RecordResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bweir/policy/v1/policy.proto\x12\x0eweir.policy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19weir/common/v1/chat.proto\x1a\x1cweir/common/v1/finding.proto\x1a\x1aweir/common/v1/money.proto\x1a\x1aweir/common/v1/usage.proto\"\xac\x01\n\x0c\x41\x64mitRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12$\n\x04\x63hat\x18\x04 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12)\n\x05texts\x18\x06 \x01(\x0b\x32\x18.weir.policy.v1.TextListH\x00\x42\x07\n\x05input\"\x19\n\x08TextList\x12\r\n\x05texts\x18\x01 \x03(\t\"B\n\tPrincipal\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\xca\x02\n\rAdmitResponse\x12\x11\n\tadmission\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12-\n\rredacted_chat\x18\x04 \x01(\x0b\x32\x14.weir.common.v1.ChatH\x00\x12\x17\n\rredacted_text\x18\x05 \x01(\tH\x00\x12\x32\n\x0eredacted_texts\x18\x08 \x01(\x0b\x32\x18.weir.policy.v1.TextListH\x00\x12-\n\nrate_limit\x18\x06 \x01(\x0b\x32\x19.weir.policy.v1.RateLimit\x12\x16\n\x0e\x61llowed_models\x18\x07 \x03(\tB\n\n\x08redacted\">\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12\x0f\n\x07reset_s\x18\x03 \x01(\x01\"\\\n\rScreenRequest\x12\x30\n\x07opening\x18\x01 \x01(\x0b\x32\x1d.weir.policy.v1.ScreenOpeningH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x42\t\n\x07message\"Q\n\rScreenOpening\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\"u\n\x0eScreenResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0escreened_chars\x18\x02 \x01(\x05\x12)\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12\x12\n\nblocked_by\x18\x04 \x01(\t\"\x86\x03\n\rRecordRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\tprincipal\x18\x02 \x01(\x0b\x32\x19.weir.policy.v1.Principal\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12)\n\x05usage\x18\x05 \x01(\x0b\x32\x1a.weir.common.v1.TokenUsage\x12&\n\x07\x63harged\x18\x06 \x01(\x0b\x32\x15.weir.common.v1.Money\x12)\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x17.weir.common.v1.Finding\x12\x10\n\x08trace_id\x18\x08 \x01(\t\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\n \x01(\x01\x12\x15\n\rmodel_version\x18\x0b \x01(\t\x12\'\n\x04work\x18\x0c \x01(\x0b\x32\x19.weir.common.v1.WorkUsage\"0\n\x0eRecordResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\t2\xeb\x01\n\rPolicyService\x12\x44\n\x05\x41\x64mit\x12\x1c.weir.policy.v1.AdmitRequest\x1a\x1d.weir.policy.v1.AdmitResponse\x12K\n\x06Screen\x12\x1d.weir.policy.v1.ScreenRequest\x1a\x1e.weir.policy.v1.ScreenResponse(\x01\x30\x01\x12G\n\x06Record\x12\x1d.weir.policy.v1.RecordRequest\x1a\x1e.weir.policy.v1.RecordResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,23 +37,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.policy.v1.policy_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADMITREQUEST']._serialized_start=194
-  _globals['_ADMITREQUEST']._serialized_end=323
-  _globals['_PRINCIPAL']._serialized_start=325
-  _globals['_PRINCIPAL']._serialized_end=391
-  _globals['_ADMITRESPONSE']._serialized_start=394
-  _globals['_ADMITRESPONSE']._serialized_end=672
-  _globals['_RATELIMIT']._serialized_start=674
-  _globals['_RATELIMIT']._serialized_end=736
-  _globals['_SCREENREQUEST']._serialized_start=738
-  _globals['_SCREENREQUEST']._serialized_end=830
-  _globals['_SCREENOPENING']._serialized_start=832
-  _globals['_SCREENOPENING']._serialized_end=913
-  _globals['_SCREENRESPONSE']._serialized_start=915
-  _globals['_SCREENRESPONSE']._serialized_end=1032
-  _globals['_RECORDREQUEST']._serialized_start=1035
-  _globals['_RECORDREQUEST']._serialized_end=1361
-  _globals['_RECORDRESPONSE']._serialized_start=1363
-  _globals['_RECORDRESPONSE']._serialized_end=1411
-  _globals['_POLICYSERVICE']._serialized_start=1414
-  _globals['_POLICYSERVICE']._serialized_end=1649
+  _globals['_ADMITREQUEST']._serialized_end=366
+  _globals['_TEXTLIST']._serialized_start=368
+  _globals['_TEXTLIST']._serialized_end=393
+  _globals['_PRINCIPAL']._serialized_start=395
+  _globals['_PRINCIPAL']._serialized_end=461
+  _globals['_ADMITRESPONSE']._serialized_start=464
+  _globals['_ADMITRESPONSE']._serialized_end=794
+  _globals['_RATELIMIT']._serialized_start=796
+  _globals['_RATELIMIT']._serialized_end=858
+  _globals['_SCREENREQUEST']._serialized_start=860
+  _globals['_SCREENREQUEST']._serialized_end=952
+  _globals['_SCREENOPENING']._serialized_start=954
+  _globals['_SCREENOPENING']._serialized_end=1035
+  _globals['_SCREENRESPONSE']._serialized_start=1037
+  _globals['_SCREENRESPONSE']._serialized_end=1154
+  _globals['_RECORDREQUEST']._serialized_start=1157
+  _globals['_RECORDREQUEST']._serialized_end=1547
+  _globals['_RECORDRESPONSE']._serialized_start=1549
+  _globals['_RECORDRESPONSE']._serialized_end=1597
+  _globals['_POLICYSERVICE']._serialized_start=1600
+  _globals['_POLICYSERVICE']._serialized_end=1835
 # @@protoc_insertion_point(module_scope)

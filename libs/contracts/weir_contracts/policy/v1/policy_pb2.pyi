@@ -34,6 +34,7 @@ class AdmitRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CHAT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The gateway's id of the request."""
     api_key: _builtins.str
@@ -46,6 +47,10 @@ class AdmitRequest(_message.Message):
     def chat(self) -> _chat_pb2.Chat:
         """A conversation."""
 
+    @_builtins.property
+    def texts(self) -> Global___TextList:
+        """Texts that belong to one request but not together: each is looked at on its own."""
+
     def __init__(
         self,
         *,
@@ -54,16 +59,41 @@ class AdmitRequest(_message.Message):
         model: _builtins.str = ...,
         chat: _chat_pb2.Chat | None = ...,
         text: _builtins.str = ...,
+        texts: Global___TextList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "input", b"input", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "input", b"input", "text", b"text", "texts", b"texts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "chat", b"chat", "input", b"input", "model", b"model", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "chat", b"chat", "input", b"input", "model", b"model", "request_id", b"request_id", "text", b"text", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["chat", "text"]  # noqa: Y015
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["chat", "text", "texts"]  # noqa: Y015
     _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
 
 Global___AdmitRequest: _TypeAlias = AdmitRequest  # noqa: Y015
+
+@_typing.final
+class TextList(_message.Message):
+    """Some texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In order."""
+
+    def __init__(
+        self,
+        *,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextList: _TypeAlias = TextList  # noqa: Y015
 
 @_typing.final
 class Principal(_message.Message):
@@ -106,6 +136,7 @@ class AdmitResponse(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     REDACTED_CHAT_FIELD_NUMBER: _builtins.int
     REDACTED_TEXT_FIELD_NUMBER: _builtins.int
+    REDACTED_TEXTS_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
     admission: _builtins.str
@@ -125,6 +156,10 @@ class AdmitResponse(_message.Message):
         """In place of `chat`."""
 
     @_builtins.property
+    def redacted_texts(self) -> Global___TextList:
+        """In place of `texts`, as many."""
+
+    @_builtins.property
     def rate_limit(self) -> Global___RateLimit:
         """The requests-per-minute limit after this request."""
 
@@ -140,14 +175,15 @@ class AdmitResponse(_message.Message):
         findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
         redacted_chat: _chat_pb2.Chat | None = ...,
         redacted_text: _builtins.str = ...,
+        redacted_texts: Global___TextList | None = ...,
         rate_limit: Global___RateLimit | None = ...,
         allowed_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "rate_limit", b"rate_limit", "redacted", b"redacted", "redacted_chat", b"redacted_chat", "redacted_text", b"redacted_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "rate_limit", b"rate_limit", "redacted", b"redacted", "redacted_chat", b"redacted_chat", "redacted_text", b"redacted_text", "redacted_texts", b"redacted_texts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "allowed_models", b"allowed_models", "findings", b"findings", "principal", b"principal", "rate_limit", b"rate_limit", "redacted", b"redacted", "redacted_chat", b"redacted_chat", "redacted_text", b"redacted_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "allowed_models", b"allowed_models", "findings", b"findings", "principal", b"principal", "rate_limit", b"rate_limit", "redacted", b"redacted", "redacted_chat", b"redacted_chat", "redacted_text", b"redacted_text", "redacted_texts", b"redacted_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_redacted: _TypeAlias = _typing.Literal["redacted_chat", "redacted_text"]  # noqa: Y015
+    _WhichOneofReturnType_redacted: _TypeAlias = _typing.Literal["redacted_chat", "redacted_text", "redacted_texts"]  # noqa: Y015
     _WhichOneofArgType_redacted: _TypeAlias = _typing.Literal["redacted", b"redacted"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_redacted) -> _WhichOneofReturnType_redacted | None: ...
 
@@ -293,6 +329,8 @@ class RecordRequest(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The gateway's id of the request."""
     model: _builtins.str
@@ -303,6 +341,8 @@ class RecordRequest(_message.Message):
     """W3C trace id, 32 hexadecimal digits."""
     duration_ms: _builtins.float
     """How long it took, in milliseconds."""
+    model_version: _builtins.str
+    """The version of the model that answered; empty for what has no versions."""
     @_builtins.property
     def principal(self) -> Global___Principal:
         """Who asked."""
@@ -323,6 +363,10 @@ class RecordRequest(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When the request arrived."""
 
+    @_builtins.property
+    def work(self) -> _usage_pb2.WorkUsage:
+        """Work used, by a model that answers in one piece."""
+
     def __init__(
         self,
         *,
@@ -336,10 +380,12 @@ class RecordRequest(_message.Message):
         trace_id: _builtins.str = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         duration_ms: _builtins.float = ...,
+        model_version: _builtins.str = ...,
+        work: _usage_pb2.WorkUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "principal", b"principal", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "principal", b"principal", "started_at", b"started_at", "usage", b"usage", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "duration_ms", b"duration_ms", "findings", b"findings", "model", b"model", "outcome", b"outcome", "principal", b"principal", "request_id", b"request_id", "started_at", b"started_at", "trace_id", b"trace_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "duration_ms", b"duration_ms", "findings", b"findings", "model", b"model", "model_version", b"model_version", "outcome", b"outcome", "principal", b"principal", "request_id", b"request_id", "started_at", b"started_at", "trace_id", b"trace_id", "usage", b"usage", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
