@@ -18,7 +18,7 @@ from weir_billing.core.hold import Hold, Reservation
 from weir_billing.core.money import Money
 from weir_billing.core.price import Price
 from weir_billing.core.pricing import Pricing
-from weir_billing.core.usage import TokenUsage
+from weir_billing.core.usage import TokenUsage, Usage
 from weir_kit.admission import Admission
 from weir_kit.clock import ManualClock
 
@@ -39,20 +39,32 @@ class Bank:
     pricing: Pricing
 
     async def open(self, tenant_id: str, nanos: int) -> None:
-        """An account with credit. A million input tokens cost 1 USD, as many output tokens 2."""
+        """An account with credit.
+
+        A million input tokens cost 1 USD, as many output tokens 2, calls 3, items 4 and seconds of
+        computing 5.
+        """
         if await self.books.newest() is None:
-            await self.pricing.publish("USD", [Price("*", 1_000_000_000, 2_000_000_000)])
+            await self.pricing.publish("USD", [Price("*", *(n * 10**9 for n in range(1, 6)))])
         await self.accounting.open(tenant_id, "USD")
         await self.accounting.credit(tenant_id, Money(nanos, "USD"), "first", "a gift")
 
     async def reserve(self, tenant_id: str, request_id: str, tokens: int, ttl_s: int = 300) -> Hold:
         """Hold for input tokens alone: 1000 nanos each."""
-        wanted = Reservation(request_id, tenant_id, "tales", tokens, 0, ttl_s)
+        return await self.reserve_most(tenant_id, request_id, TokenUsage(tokens, 0), ttl_s)
+
+    async def reserve_most(
+        self, tenant_id: str, request_id: str, most: Usage, ttl_s: int = 300
+    ) -> Hold:
+        wanted = Reservation(request_id, tenant_id, "tales", most, ttl_s)
         return await self.billing.reserve(self.admission(tenant_id, request_id), wanted)
 
     async def settle(self, tenant_id: str, request_id: str, tokens: int) -> Hold:
+        return await self.settle_usage(tenant_id, request_id, TokenUsage(tokens, 0))
+
+    async def settle_usage(self, tenant_id: str, request_id: str, usage: Usage) -> Hold:
         admission = self.admission(tenant_id, request_id)
-        return await self.billing.settle(admission, request_id, TokenUsage(tokens, 0))
+        return await self.billing.settle(admission, request_id, usage)
 
     async def release(self, tenant_id: str, request_id: str) -> Hold:
         return await self.billing.release(self.admission(tenant_id, request_id), request_id)

@@ -24,12 +24,13 @@ async def test_planted_keys_and_prompts_are_nowhere_but_in_their_answer(
     spans: list[Any] = []
     remove = telemetry.add_sink(spans.append)
     errors = []
-    _, api_key = await policy.key(requests_per_minute=3)
+    _, api_key = await policy.key(requests_per_minute=4)
     secret = api_key[16:]
     message = chat_pb2.ChatMessage(role="user", content=PROMPT)
     questions: list[dict[str, Any]] = [
         {"api_key": api_key, "text": PROMPT},  # blocked
         {"api_key": api_key, "chat": chat_pb2.Chat(messages=[message]), "model": "m"},
+        {"api_key": api_key, "texts": policy_pb2.TextList(texts=["a fox", PROMPT])},
         {"api_key": api_key[:-1] + "!", "text": PROMPT},  # no key
         {"api_key": api_key[:-1] + "0", "text": PROMPT},  # a wrong key
         {"api_key": api_key, "text": "mail " + EMAIL},  # redacted
@@ -45,7 +46,7 @@ async def test_planted_keys_and_prompts_are_nowhere_but_in_their_answer(
         except grpc.aio.AioRpcError as error:
             errors.append(f"{error.details()} {error.trailing_metadata()}")
     remove()
-    assert len(errors) == 7
+    assert len(errors) == 8
     everywhere = "\n".join([caplog.text, *map(str, spans), *errors])
     for canary in (secret, EMAIL, CARD, "canary"):
         assert canary not in everywhere

@@ -11,8 +11,12 @@ import pytest
 
 from weir_billing.adapters.database import Connection, Database, open_database, transaction
 from weir_billing.adapters.holds import PostgresHolds
+from weir_billing.adapters.meter_records import PostgresMeterRecords
 from weir_billing.adapters.migrate import migrate
 from weir_billing.adapters.price_books import PostgresPriceBooks
+from weir_billing.core.hold import Reservation
+from weir_billing.core.price import Price
+from weir_billing.core.usage import TokenUsage
 from weir_kit.errors import Unavailable
 
 WAITING = """
@@ -122,7 +126,7 @@ async def test_two_processes_that_migrate_at_once_take_turns(database_url: str) 
     migrate(database_url)
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            ("0002",)
+            ("0003",)
         ]
 
 
@@ -138,15 +142,36 @@ VALUES ('r1', 'a', 'tales', 100, 0, 300, 'USD', 100000, 1, now(), now(), 'HELD')
 """
 
 
-async def test_a_hold_from_before_adapters_had_prices_is_still_read(database_url: str) -> None:
-    migrate(database_url, "0001")
+METERED_BEFORE = """
+INSERT INTO meter_records (request_id, tenant_id, model, input_tokens, output_tokens, reason, at)
+VALUES ('r1', 'a', 'tales', 7, 3, 'stop', now())
+"""
+PRICED_BEFORE = """
+INSERT INTO price_books (version, currency, prices, published_at)
+VALUES (1, 'USD', '{"*": [5, 6]}', now())
+"""
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+async def test_what_was_written_before_is_still_read(database_url: str, revision: str) -> None:
+    migrate(database_url, revision)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(HELD_BEFORE)
+        for statement in (HELD_BEFORE, METERED_BEFORE, PRICED_BEFORE):
+            connection.execute(statement)
         migrate(database_url)
         connection.execute(HELD_BEFORE.replace("r1", "r2"))  # a replica of before goes on
     async with open_database(database_url) as database:
-        holds = PostgresHolds(database, PostgresPriceBooks(database))
+        books = PostgresPriceBooks(database)
+        holds = PostgresHolds(database, books)
         for request_id in ("r1", "r2"):
             hold = (await holds.standing(request_id, "a")).hold
             assert hold is not None
-            assert (hold.reservation.model, hold.reservation.base_model) == ("tales", "")
+            assert hold.reservation == Reservation(
+                request_id, "a", "tales", TokenUsage(100, 0), 300, base_model=""
+            )
+        record = await PostgresMeterRecords(database).get("r1")
+        assert record is not None
+        assert (record.output_tokens, record.items, record.compute_us) == (3, 0, 0)
+        book = await books.newest()
+        assert book is not None
+        assert book.price_of("tales") == Price("*", 5, 6, 0, 0, 0)

@@ -8,7 +8,15 @@ import pytest
 
 from weir_billing.core.hold import HoldState
 from weir_billing.core.price import Price
-from weir_kit.errors import Conflict, InsufficientCredit, NotFound, PermissionDenied, WeirError
+from weir_billing.core.usage import TokenUsage, WorkUsage
+from weir_kit.errors import (
+    Conflict,
+    InsufficientCredit,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    WeirError,
+)
 
 
 async def outcome(call: Any) -> str:
@@ -43,6 +51,48 @@ async def test_what_was_written_reads_back_equal(bank: Any) -> None:
     assert await bank.reserve("a", "r1", 600) == await bank.reserve("a", "r1", 600)
     assert await bank.settle("a", "r1", 5) == await bank.settle("a", "r1", 5)
     assert await bank.reserve("a", "r1", 600) == await bank.settle("a", "r1", 5)
+
+
+async def test_work_is_held_charged_and_told_in_the_statement(bank: Any) -> None:
+    await bank.open("a", 1_000_000)
+    most = WorkUsage(1, 100, 9_000_000)
+    hold = await bank.reserve_most("a", "r1", most)
+    assert hold.amount.nanos == 3_000 + 400_000 + 45_000
+    assert await bank.reserve_most("a", "r1", most) == hold
+    settled = await bank.settle_usage("a", "r1", WorkUsage(1, 12, 2_000_000))
+    assert settled.charged.nanos == 3_000 + 48_000 + 10_000
+    assert await bank.settle_usage("a", "r1", WorkUsage(1, 12, 2_000_000)) == settled
+    assert await bank.reserve_most("a", "r1", most) == settled
+    assert await bank.nanos("a") == (939_000, 0)
+    lines = (await bank.accounting.statement("", "r1", 100, "")).lines
+    assert {(line.kind, line.description) for line in lines} == {
+        ("hold", ""),
+        ("settle", "1 request, 12 items, 2.000000 s of computing"),
+    }
+    assert (await bank.accounting.verify()).is_right
+
+
+async def test_work_above_what_was_held_is_not_charged(bank: Any) -> None:
+    await bank.open("a", 1_000_000)
+    await bank.reserve_most("a", "r1", WorkUsage(1, 100, 0))
+    settled = await bank.settle_usage("a", "r1", WorkUsage(1, 130, 1_000_000))
+    assert settled.charged == settled.amount
+    assert settled.uncharged.nanos == 30 * 4_000 + 5_000
+    assert bank.counters.charges_capped == 1
+
+
+async def test_a_hold_is_for_tokens_or_for_work(bank: Any) -> None:
+    await bank.open("a", 1_000_000)
+    holds = {"tokens": TokenUsage(100, 0), "work": WorkUsage(1, 100, 0)}
+    for request_id, most in holds.items():
+        await bank.reserve_most("a", request_id, most)
+    for request_id, usage in zip(holds, reversed(holds.values()), strict=True):
+        with pytest.raises(InvalidArgument) as caught:
+            await bank.settle_usage("a", request_id, usage)
+        assert caught.value.field == "work"
+        with pytest.raises(Conflict):
+            await bank.reserve_most("a", request_id, usage)
+    assert await bank.nanos("a") == (1_000_000 - 100_000 - 403_000, 100_000 + 403_000)
 
 
 async def test_a_replay_with_other_numbers_is_a_conflict(bank: Any) -> None:

@@ -1,6 +1,6 @@
 """The ledger's own defences: what PostgreSQL refuses, and what verification finds."""
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -8,6 +8,7 @@ from psycopg import errors
 
 from weir_billing.core.money import Money
 from weir_billing.core.transfer import credit_transfer
+from weir_billing.core.usage import WorkUsage
 
 CORRUPT_ENTRY = "UPDATE entries SET amount = amount + 1 WHERE entry_id = 1"
 LATE_ENTRY = """
@@ -45,6 +46,22 @@ async def test_an_ended_hold_is_never_changed(bank: Any, database_url: str) -> N
         for statement in ("UPDATE holds SET state = 'HELD'", "DELETE FROM holds"):
             with pytest.raises(errors.RestrictViolation):
                 connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["input_tokens = 1", "max_requests = 0", "max_items = NULL", "used_compute_us = 1"],
+)
+async def test_a_hold_for_tokens_and_work_is_refused(
+    bank: Any, database_url: str, change: LiteralString
+) -> None:
+    await bank.open("a", 1_000_000)
+    await bank.reserve_most("a", "r1", WorkUsage(1, 1, 1))
+    with (
+        psycopg.connect(database_url, autocommit=True) as connection,
+        pytest.raises(errors.CheckViolation),
+    ):
+        connection.execute(f"UPDATE holds SET {change}")
 
 
 @pytest.mark.parametrize("statement", [LATE_ENTRY, EMPTY_TRANSFER])

@@ -28,6 +28,8 @@ def message(record: MeterRecord) -> dict[Any, Any]:
         "output_tokens": str(record.output_tokens),
         "reason": record.reason,
         "at_s": f"{record.at_s:.6f}",
+        "items": str(record.items),
+        "compute_us": str(record.compute_us),
     }
 
 
@@ -73,16 +75,22 @@ async def test_a_message_delivered_twice_is_one_row(redis: Redis, bank: Any) -> 
 
 async def test_the_order_of_arrival_does_not_matter(redis: Redis, bank: Any) -> None:
     stream = stream_of(redis, bank)
-    versions = [
-        RECORD,
-        replace(RECORD, output_tokens=2, reason="error"),
-        replace(RECORD, output_tokens=3, at_s=RECORD.at_s + 1),
-    ]
-    for place, order in enumerate(permutations(versions)):
+    kept = replace(RECORD, at_s=RECORD.at_s + 1)
+    versions = [RECORD, replace(RECORD, output_tokens=2, reason="error"), kept]
+    # Of two tries to answer in one piece it is the one that gave an answer, whatever both cost.
+    predicted = replace(RECORD, input_tokens=0, output_tokens=0, items=12, compute_us=4512)
+    broken_off = replace(predicted, reason="error", compute_us=9000, at_s=RECORD.at_s + 2)
+    predictions = [predicted, broken_off, replace(predicted, compute_us=4000)]
+    orders = [(order, kept) for order in permutations(versions)]
+    orders += [(order, predicted) for order in permutations(predictions)]
+    for place, (order, stands) in enumerate(orders):
         for record in order:
             await redis.xadd(STREAM, message(replace(record, request_id=f"r{place}")))
             await stream.read(10)
-        assert await bank.meter.get(f"r{place}") == replace(versions[2], request_id=f"r{place}")
+        assert await bank.meter.get(f"r{place}") == replace(stands, request_id=f"r{place}")
+    together = [replace(record, request_id="together") for record in predictions]
+    await bank.meter.keep(together)
+    assert await bank.meter.get("together") == together[0]
 
 
 async def test_a_malformed_message_goes_to_the_dead_and_blocks_nothing(

@@ -10,6 +10,7 @@ import pytest
 from weir_billing.core.hold import HoldState
 from weir_billing.core.meter import MeterRecord
 from weir_billing.core.sweeper import METER_PATIENCE_S, Sweeper, Swept
+from weir_billing.core.usage import WorkUsage
 from weir_kit.errors import Conflict
 
 
@@ -29,6 +30,10 @@ def sweeper_of(bank: Any, until_s: float | None = float("inf")) -> Sweeper:
 
 def record(request_id: str, tokens: int, reason: str = "stop", tenant: str = "a") -> MeterRecord:
     return MeterRecord(request_id, tenant, "tales", tokens, 0, reason, 1_800_000_000.0)
+
+
+def predicted(request_id: str, items: int, reason: str = "stop") -> MeterRecord:
+    return MeterRecord(request_id, "a", "tales", 0, 0, reason, 1_800_000_000.0, items, 1_000_000)
 
 
 async def test_a_hold_that_has_not_expired_is_left_alone(bank: Any) -> None:
@@ -116,6 +121,31 @@ async def test_sweeping_and_settling_at_once_end_each_hold_once(bank: Any) -> No
     voided = sum(swept.voided for swept in answers[60:] if isinstance(swept, Swept))
     assert settled + voided == 60
     assert await bank.nanos("a") == (10_000_000 - settled * 4_000, 0)
+    assert (await bank.accounting.verify()).is_right
+
+
+async def test_a_prediction_is_settled_from_its_meter_record_by_the_same_rule(bank: Any) -> None:
+    await bank.open("a", 1_000_000)
+    for request_id in ("answered", "broken", "silent", "generated"):
+        await bank.reserve_most("a", request_id, WorkUsage(1, 10, 2_000_000), ttl_s=60)
+    await bank.reserve("a", "tokens", 100, ttl_s=60)
+    await bank.meter.keep(
+        [
+            predicted("answered", 4),
+            predicted("broken", 4, reason="error"),
+            record("generated", 30),
+            predicted("tokens", 4),
+        ]
+    )
+    bank.clock.advance(60)
+    assert await sweeper_of(bank).sweep() == Swept(1, 4)
+    assert await bank.nanos("a") == (1_000_000 - 3_000 - 16_000 - 5_000, 0)
+    used = WorkUsage(1, 4, 1_000_000)
+    assert (await bank.settle_usage("a", "answered", used)).state is HoldState.SETTLED
+    with pytest.raises(Conflict, match="meter"):
+        await bank.settle_usage("a", "answered", WorkUsage(1, 5, 1_000_000))
+    (line, *_) = (await bank.accounting.statement("", "answered", 1, "")).lines
+    assert line.description == "1 request, 4 items, 1.000000 s of computing"
     assert (await bank.accounting.verify()).is_right
 
 

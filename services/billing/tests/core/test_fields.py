@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from weir_billing.core import fields
-from weir_billing.core.usage import usage_of
+from weir_billing.core.usage import WorkUsage, usage_of, work_of
 from weir_kit.errors import InvalidArgument
 
 
@@ -56,3 +56,25 @@ def test_usage_that_makes_no_sense_is_named(counts: tuple[int, int, int], field:
     with pytest.raises(InvalidArgument) as caught:
         usage_of(*counts, field="usage")
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("counts", "field"),
+    [
+        ((0, 1, 1), "max_work.requests"),
+        ((2**31, 1, 1), "max_work.requests"),
+        ((1, -1, 1), "max_work.items"),
+        ((1, 2**31, 1), "max_work.items"),
+        ((1, 1, -1), "max_work.compute_us"),
+        ((1, 1, (2**31 - 1) * 10**6 + 1), "max_work.compute_us"),
+    ],
+)
+def test_work_that_makes_no_sense_is_named(counts: tuple[int, int, int], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        work_of(*counts, field="max_work")
+    assert caught.value.field == field
+
+
+def test_work_is_written_for_people() -> None:
+    assert str(WorkUsage(1, 12, 4_512)) == "1 request, 12 items, 0.004512 s of computing"
+    assert str(WorkUsage(2, 1, 61_000_000)) == "2 requests, 1 item, 61.000000 s of computing"

@@ -13,16 +13,19 @@ from weir_billing.core.meter import MeterRecord, end_expired
 from weir_billing.core.money import Money
 from weir_billing.core.price import Price, PriceBook
 from weir_billing.core.transfer import Transfer, credit_transfer
-from weir_billing.core.usage import TokenUsage
-from weir_kit.errors import Conflict
+from weir_billing.core.usage import TokenUsage, Usage, WorkUsage
+from weir_kit.errors import Conflict, InvalidArgument
 
 TENANTS, MODELS = ("a", "b"), ("m", "n", "free")
 REQUESTS = tuple(f"r{n}" for n in range(12))
-TOKENS = st.integers(0, 2000)
+COUNTS = st.integers(0, 2000)
+TOKENS = st.builds(TokenUsage, COUNTS, COUNTS)
+WORK = st.builds(WorkUsage, st.just(1), st.integers(1, 2000), st.integers(0, 10**9))
+USAGES = TOKENS | WORK
 PRICES = {
-    "m": Price("m", 777_777, 3),
+    "m": Price("m", 777_777, 3, 500_000, 777_777, 1_500_000),
     "free": Price("free", 0, 0),
-    "*": Price("*", 10**9, 2 * 10**9),
+    "*": Price("*", 10**9, 2 * 10**9, 3 * 10**9, 4 * 10**9, 5 * 10**9),
 }
 BOOK = PriceBook(1, "USD", PRICES, 0.0)
 
@@ -75,14 +78,11 @@ class LedgerMachine(RuleBasedStateMachine):
         request=st.sampled_from(REQUESTS),
         tenant=st.sampled_from(TENANTS),
         model=st.sampled_from(MODELS),
-        inputs=TOKENS,
-        outputs=TOKENS,
+        most=USAGES,
         ttl_s=st.integers(1, 9),
     )
-    def reserve(
-        self, request: str, tenant: str, model: str, inputs: int, outputs: int, ttl_s: int
-    ) -> None:
-        wanted = Reservation(request, tenant, model, inputs, outputs, ttl_s)
+    def reserve(self, request: str, tenant: str, model: str, most: Usage, ttl_s: int) -> None:
+        wanted = Reservation(request, tenant, model, most, ttl_s)
         known = self.holds.get(request)
         if known:
             try:
@@ -95,17 +95,21 @@ class LedgerMachine(RuleBasedStateMachine):
             self.holds[request] = change.hold
             self.post(change.transfer)
 
-    @rule(request=st.sampled_from(REQUESTS), inputs=TOKENS, outputs=TOKENS)
-    def settle(self, request: str, inputs: int, outputs: int) -> None:
+    @rule(request=st.sampled_from(REQUESTS), usage=USAGES)
+    def settle(self, request: str, usage: Usage) -> None:
         known = self.holds.get(request)
         if known is None:
             return
-        usage = TokenUsage(inputs, outputs)
+        same_kind = type(usage) is type(known.reservation.most)
         try:
             ended = self.write(holding.settle(known, BOOK, usage, Witness.GATEWAY, self.now_s))
         except Conflict:
             assert known.state is not HoldState.HELD and known.usage != usage
             return
+        except InvalidArgument as error:
+            assert error.field == "work" and not same_kind
+            return
+        assert same_kind
         again = holding.settle(ended, BOOK, usage, Witness.GATEWAY, self.now_s + 1)
         assert again == Change(ended, changed=False)
         cost = BOOK.cost(known.reservation.model, usage)
@@ -122,16 +126,17 @@ class LedgerMachine(RuleBasedStateMachine):
         except Conflict:
             assert known.state is HoldState.SETTLED
 
-    @rule(seconds=st.integers(1, 6), inputs=TOKENS, outputs=TOKENS, metered=st.booleans())
-    def sweep(self, seconds: int, inputs: int, outputs: int, metered: bool) -> None:
+    @rule(seconds=st.integers(1, 6), metered=st.none() | USAGES)
+    def sweep(self, seconds: int, metered: Usage | None) -> None:
         self.now_s += seconds
         for hold in list(self.holds.values()):
             if hold.state is HoldState.HELD and hold.expires_at_s <= self.now_s:
-                record = MeterRecord(
-                    hold.request_id, hold.tenant_id, "m", inputs, outputs, "stop", self.now_s
-                )
-                ended = self.write(end_expired(hold, BOOK, record if metered else None, self.now_s))
-                assert ended.state is (HoldState.SETTLED if metered else HoldState.EXPIRED)
+                record = record_of(hold, metered, self.now_s) if metered else None
+                ended = self.write(end_expired(hold, BOOK, record, self.now_s))
+                if type(metered) is type(hold.reservation.most):
+                    assert (ended.state, ended.usage) == (HoldState.SETTLED, metered)
+                else:
+                    assert (ended.state, ended.usage) == (HoldState.EXPIRED, None)
 
     @invariant()
     def money_is_neither_made_nor_lost(self) -> None:
@@ -147,6 +152,12 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.balances[available(tenant)] + open_nanos == self.owned[tenant]
         earned = sum(self.balances[revenue(model)] for model in MODELS)
         assert earned == sum(hold.charged_nanos for hold in self.holds.values())
+
+
+def record_of(hold: Hold, usage: Usage, now_s: float) -> MeterRecord:
+    tokens = (usage.input_tokens, usage.output_tokens) if isinstance(usage, TokenUsage) else (0, 0)
+    work = (usage.items, usage.compute_us) if isinstance(usage, WorkUsage) else (0, 0)
+    return MeterRecord(hold.request_id, hold.tenant_id, "m", *tokens, "stop", now_s, *work)
 
 
 TestLedgerMachine = LedgerMachine.TestCase

@@ -46,7 +46,12 @@ class Client:
 
     async def publish(self) -> None:
         price = price_pb2.Price(
-            model="*", input_nanos_per_million=10**9, output_nanos_per_million=2 * 10**9
+            model="*",
+            input_nanos_per_million=10**9,
+            output_nanos_per_million=2 * 10**9,
+            request_nanos_per_million=3 * 10**9,
+            item_nanos_per_million=4 * 10**9,
+            compute_second_nanos_per_million=5 * 10**9,
         )
         await self.price.PublishPriceBook(price_pb2.PublishPriceBookRequest(prices=[price]))
 

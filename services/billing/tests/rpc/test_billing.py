@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from weir_contracts.billing.v1 import account_pb2, price_pb2
 from weir_contracts.billing.v1 import billing_pb2 as pb
 from weir_contracts.common.v1.money_pb2 import Money
-from weir_contracts.common.v1.usage_pb2 import TokenUsage
+from weir_contracts.common.v1.usage_pb2 import TokenUsage, WorkUsage
 from weir_kit.errors import (
     Conflict,
     InsufficientCredit,
@@ -53,6 +53,50 @@ async def test_the_life_of_a_hold(client: Any) -> None:
     assert await client.billing.Settle(settling(), metadata=admitted) == settled
     balance = await client.account.GetBalance(account_pb2.GetBalanceRequest(tenant_id="a"))
     assert (balance.balance.credit.nanos, balance.balance.held.nanos) == (860_000, 0)
+
+
+def predicting(request_id: str = "r1", **work: int) -> pb.ReserveRequest:
+    most = WorkUsage(**{"requests": 1, "items": 100, "compute_us": 2_000_000, **work})
+    return pb.ReserveRequest(request_id=request_id, model="tales", max_work=most)
+
+
+async def test_the_life_of_a_hold_for_work(client: Any) -> None:
+    await open_account(client)
+    admitted = client.admitted("r1")
+    hold = (await client.billing.Reserve(predicting(), metadata=admitted)).hold
+    assert hold.amount.nanos == 3_000 + 400_000 + 10_000
+    assert (await client.billing.Reserve(predicting(), metadata=admitted)).hold == hold
+    work = WorkUsage(requests=1, items=12, compute_us=1_000_000)
+    settling = pb.SettleRequest(request_id="r1", work=work)
+    settled = await client.billing.Settle(settling, metadata=admitted)
+    assert (settled.charged.nanos, settled.hold.state) == (56_000, pb.HOLD_STATE_SETTLED)
+    assert await client.billing.Settle(settling, metadata=admitted) == settled
+    work.items = 13
+    other = pb.SettleRequest(request_id="r1", work=work)
+    with pytest.raises(Conflict), raising_weir_errors():
+        await client.billing.Settle(other, metadata=admitted)
+
+
+async def test_tokens_and_work_in_one_call_are_refused(client: Any) -> None:
+    await open_account(client)
+    admitted = client.admitted("r1")
+    for tokens in ({"input_tokens": 1}, {"max_output_tokens": 1}):
+        both = pb.ReserveRequest(
+            request_id="r1", model="tales", max_work=WorkUsage(requests=1), **tokens
+        )
+        with pytest.raises(InvalidArgument) as caught, raising_weir_errors():
+            await client.billing.Reserve(both, metadata=admitted)
+        assert caught.value.field == "max_work"
+    await client.billing.Reserve(predicting(), metadata=admitted)
+    used, work = TokenUsage(output_tokens=1), WorkUsage(requests=1)
+    for wrong in (
+        pb.SettleRequest(request_id="r1", usage=used, work=work),
+        pb.SettleRequest(request_id="r1", usage=used),
+        pb.SettleRequest(request_id="r1"),
+    ):
+        with pytest.raises(InvalidArgument) as caught, raising_weir_errors():
+            await client.billing.Settle(wrong, metadata=admitted)
+        assert caught.value.field == "work"
 
 
 async def test_an_adapter_is_held_and_charged_at_its_models_price(client: Any) -> None:
@@ -143,6 +187,21 @@ async def test_wrong_usage_is_named(client: Any) -> None:
     with pytest.raises(InvalidArgument) as caught, raising_weir_errors():
         await client.billing.Settle(settling(inputs=-1), metadata=client.admitted("r1"))
     assert caught.value.field == "usage.input_tokens"
+
+
+@pytest.mark.parametrize(
+    ("work", "field"),
+    [({"requests": 0}, "requests"), ({"items": -1}, "items"), ({"compute_us": -1}, "compute_us")],
+)
+async def test_wrong_work_is_named(client: Any, work: dict[str, int], field: str) -> None:
+    admitted = client.admitted("r1")
+    with pytest.raises(InvalidArgument) as caught, raising_weir_errors():
+        await client.billing.Reserve(predicting(**work), metadata=admitted)
+    assert caught.value.field == f"max_work.{field}"
+    wrong = pb.SettleRequest(request_id="r1", work=predicting(**work).max_work)
+    with pytest.raises(InvalidArgument) as caught, raising_weir_errors():
+        await client.billing.Settle(wrong, metadata=admitted)
+    assert caught.value.field == f"work.{field}"
 
 
 async def test_a_hold_that_nobody_ended_is_settled_from_the_meter(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from weir_contracts.billing.v1 import price_pb2 as pb
+from weir_contracts.common.v1.usage_pb2 import WorkUsage
 from weir_kit.errors import InvalidArgument, NotFound, PriceNotFound
 from weir_kit.status import raising_weir_errors
 
@@ -13,13 +14,21 @@ def price(model: str = "*", inputs: int = 500_000_000, outputs: int = 1_500_000_
     return pb.Price(model=model, input_nanos_per_million=inputs, output_nanos_per_million=outputs)
 
 
+PRICED_WORK = pb.Price(
+    model="eyes",
+    request_nanos_per_million=3,
+    item_nanos_per_million=4,
+    compute_second_nanos_per_million=5,
+)
+
+
 async def test_a_book_is_published_read_and_quoted_from(client: Any) -> None:
     published = await client.price.PublishPriceBook(
-        pb.PublishPriceBookRequest(prices=[price(), price("tales", 1, 2)])
+        pb.PublishPriceBookRequest(prices=[price(), price("tales", 1, 2), PRICED_WORK])
     )
     book = published.price_book
     assert (book.version, book.currency_code) == (1, "USD")
-    assert list(book.prices) == [price(), price("tales", 1, 2)]
+    assert list(book.prices) == [price(), PRICED_WORK, price("tales", 1, 2)]
     assert book.published_at.seconds == client.clock.now_s()
     assert (await client.price.GetPriceBook(pb.GetPriceBookRequest())).price_book == book
     await client.publish()
@@ -28,6 +37,9 @@ async def test_a_book_is_published_read_and_quoted_from(client: Any) -> None:
     quoted = await client.price.Quote(asked)
     assert (quoted.amount.nanos, quoted.amount.currency_code) == (1_400_000, "USD")
     assert quoted.price_book_version == 2
+    work = WorkUsage(requests=1, items=12, compute_us=2_000_000)
+    quoted = await client.price.Quote(pb.QuoteRequest(model="eyes", work=work))
+    assert quoted.amount.nanos == 3_000 + 48_000 + 10_000
 
 
 async def test_what_is_not_published_is_not_found(client: Any) -> None:
@@ -47,11 +59,17 @@ async def test_what_is_not_published_is_not_found(client: Any) -> None:
             pb.PublishPriceBookRequest(prices=[price(inputs=-1)]),
             "prices[0].input_nanos_per_million",
         ),
+        (
+            pb.PublishPriceBookRequest(prices=[pb.Price(model="m", item_nanos_per_million=-1)]),
+            "prices[0].item_nanos_per_million",
+        ),
         (pb.PublishPriceBookRequest(currency_code="?", prices=[price()]), "currency_code"),
         (pb.GetPriceBookRequest(version=-1), "version"),
         (pb.QuoteRequest(model=""), "model"),
         (pb.QuoteRequest(model="m", input_tokens=-1), "input_tokens"),
         (pb.QuoteRequest(model="m", output_tokens=-1), "output_tokens"),
+        (pb.QuoteRequest(model="m", work=WorkUsage(requests=1, items=-1)), "work.items"),
+        (pb.QuoteRequest(model="m", input_tokens=1, work=WorkUsage(requests=1)), "work"),
     ],
 )
 async def test_a_wrong_field_is_named(client: Any, request_: Any, field: str) -> None:

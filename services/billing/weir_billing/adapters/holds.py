@@ -33,10 +33,12 @@ FIND = f"SELECT {COLUMNS} FROM holds WHERE request_id = %(request_id)s"  # noqa:
 LOCK = f"{FIND} FOR UPDATE"
 OPEN = """
 INSERT INTO holds (request_id, tenant_id, model, base_model, input_tokens, max_output_tokens,
-    ttl_s, currency, amount, price_book_version, created_at, expires_at, state)
+    max_requests, max_items, max_compute_us, ttl_s, currency, amount, price_book_version,
+    created_at, expires_at, state)
 VALUES (%(request_id)s, %(tenant_id)s, %(model)s, %(base_model)s, %(input_tokens)s,
-    %(max_output_tokens)s, %(ttl_s)s, %(currency)s, %(amount)s, %(price_book_version)s,
-    to_timestamp(%(created_at_s)s), to_timestamp(%(expires_at_s)s), %(state)s)
+    %(max_output_tokens)s, %(max_requests)s, %(max_items)s, %(max_compute_us)s, %(ttl_s)s,
+    %(currency)s, %(amount)s, %(price_book_version)s, to_timestamp(%(created_at_s)s),
+    to_timestamp(%(expires_at_s)s), %(state)s)
 """
 # SKIP LOCKED: a hold that another replica sweeps or the gateway settles at this moment is theirs.
 LOCK_EXPIRED = f"""
@@ -50,12 +52,15 @@ END = """
 UPDATE holds SET state = ended.state, ended_at = to_timestamp(ended.ended_at),
     witness = ended.witness, used_input_tokens = ended.input,
     used_cached_input_tokens = ended.cached, used_output_tokens = ended.output,
-    charged = ended.charged, uncharged = ended.uncharged
+    used_requests = ended.requests, used_items = ended.items,
+    used_compute_us = ended.compute_us, charged = ended.charged, uncharged = ended.uncharged
 FROM unnest(
     %(request_ids)s::text[], %(states)s::text[], %(ended_at)s::float8[], %(witnesses)s::text[],
-    %(inputs)s::integer[], %(cached)s::integer[], %(outputs)s::integer[], %(charged)s::bigint[],
-    %(uncharged)s::bigint[]
-) AS ended (request_id, state, ended_at, witness, input, cached, output, charged, uncharged)
+    %(inputs)s::integer[], %(cached)s::integer[], %(outputs)s::integer[],
+    %(requests)s::integer[], %(items)s::integer[], %(computes_us)s::bigint[],
+    %(charged)s::bigint[], %(uncharged)s::bigint[]
+) AS ended (request_id, state, ended_at, witness, input, cached, output, requests, items,
+    compute_us, charged, uncharged)
 WHERE holds.request_id = ended.request_id
 """
 

@@ -8,27 +8,33 @@ from weir_billing.adapters.database import Connection, Database
 from weir_billing.core.meter import MeterRecord
 
 # Two different records of one request (a retry on another engine) keep the one that generated
-# more. The comparison orders all records, so the outcome does not depend on the order of arrival.
+# more, then the one that finished: `stop` and `length` are the last of the reasons in the alphabet.
+# The comparison orders all records, so the outcome does not depend on the order of arrival.
 KEEP = """
-INSERT INTO meter_records (request_id, tenant_id, model, input_tokens, output_tokens, reason, at)
-SELECT DISTINCT ON (request_id)
-    request_id, tenant_id, model, input_tokens, output_tokens, reason, to_timestamp(at_s)
+INSERT INTO meter_records (request_id, tenant_id, model, input_tokens, output_tokens, items,
+    compute_us, reason, at)
+SELECT DISTINCT ON (request_id) request_id, tenant_id, model, input_tokens, output_tokens, items,
+    compute_us, reason, to_timestamp(at_s)
 FROM unnest(
     %(request_ids)s::text[], %(tenants)s::text[], %(models)s::text[], %(inputs)s::integer[],
-    %(outputs)s::integer[], %(reasons)s::text[], %(times)s::float8[]
-) AS record (request_id, tenant_id, model, input_tokens, output_tokens, reason, at_s)
-ORDER BY request_id, output_tokens DESC, input_tokens DESC, at_s DESC, reason DESC, model DESC
+    %(outputs)s::integer[], %(items)s::integer[], %(computes_us)s::bigint[], %(reasons)s::text[],
+    %(times)s::float8[]
+) AS record (request_id, tenant_id, model, input_tokens, output_tokens, items, compute_us, reason,
+    at_s)
+ORDER BY request_id, output_tokens DESC, input_tokens DESC, reason DESC, items DESC,
+    compute_us DESC, at_s DESC, model DESC
 ON CONFLICT (request_id) DO UPDATE SET model = excluded.model,
     input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-    reason = excluded.reason, at = excluded.at
+    items = excluded.items, compute_us = excluded.compute_us, reason = excluded.reason,
+    at = excluded.at
 WHERE meter_records.tenant_id = excluded.tenant_id
-    AND (excluded.output_tokens, excluded.input_tokens, excluded.at, excluded.reason,
-         excluded.model)
-    > (meter_records.output_tokens, meter_records.input_tokens, meter_records.at,
-       meter_records.reason, meter_records.model)
+    AND (excluded.output_tokens, excluded.input_tokens, excluded.reason, excluded.items,
+         excluded.compute_us, excluded.at, excluded.model)
+    > (meter_records.output_tokens, meter_records.input_tokens, meter_records.reason,
+       meter_records.items, meter_records.compute_us, meter_records.at, meter_records.model)
 """
 OF_REQUESTS = """
-SELECT request_id, tenant_id, model, input_tokens, output_tokens, reason,
+SELECT request_id, tenant_id, model, input_tokens, output_tokens, items, compute_us, reason,
     extract(epoch FROM at)::float8 AS at_s
 FROM meter_records WHERE request_id = ANY(%(request_ids)s)
 """
@@ -48,6 +54,8 @@ class PostgresMeterRecords:
             "models": [record.model for record in records],
             "inputs": [record.input_tokens for record in records],
             "outputs": [record.output_tokens for record in records],
+            "items": [record.items for record in records],
+            "computes_us": [record.compute_us for record in records],
             "reasons": [record.reason for record in records],
             "times": [record.at_s for record in records],
         }

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from weir_billing.adapters.database import Connection, Database, transaction
-from weir_billing.core.price import Price, PriceBook
+from weir_billing.core.price import RATES, Price, PriceBook
 
 KEPT_MAX = 64
 LOCK_KEY = 0x7765_6972_0002
@@ -49,8 +49,7 @@ class PostgresPriceBooks:
 
     async def publish(self, currency: str, prices: dict[str, Price], now_s: float) -> PriceBook:
         values = {
-            model: [price.input_nanos_per_million, price.output_nanos_per_million]
-            for model, price in prices.items()
+            model: [getattr(price, rate) for rate in RATES] for model, price in prices.items()
         }
         arguments = {"currency": currency, "prices": Jsonb(values), "published_at_s": now_s}
 
@@ -100,7 +99,9 @@ class PostgresPriceBooks:
 
 
 def _book(row: BookRow) -> PriceBook:
+    # Not strict: books of before work had prices have the first two, and the others are 0.
     prices: dict[str, Any] = {
-        model: Price(model, nanos[0], nanos[1]) for model, nanos in row.prices.items()
+        model: Price(model, **dict(zip(RATES, nanos, strict=False)))
+        for model, nanos in row.prices.items()
     }
     return PriceBook(row.version, row.currency, MappingProxyType(prices), row.published_at_s)

@@ -11,7 +11,7 @@ from weir_billing.core.hold import Change, Hold, Reservation, Witness
 from weir_billing.core.meter import MeterRecord
 from weir_billing.core.money import Money
 from weir_billing.core.price import PriceBook
-from weir_billing.core.usage import TokenUsage
+from weir_billing.core.usage import Usage
 from weir_kit.admission import Admission
 from weir_kit.clock import Clock
 from weir_kit.errors import (
@@ -103,10 +103,11 @@ class Billing:
             return change.hold
         raise Unavailable("the hold could not be written; try again", retry_after_s=1)
 
-    async def settle(self, admission: Admission, request_id: str, usage: TokenUsage) -> Hold:
+    async def settle(self, admission: Admission, request_id: str, usage: Usage) -> Hold:
         """Charge `usage`, never above the hold.
 
-        Raises `PermissionDenied`, `NotFound`, `Conflict`.
+        Raises `PermissionDenied`, `NotFound`, `Conflict`, and `InvalidArgument` where the hold is
+        for the other kind of usage.
         """
         _permit(admission, request_id)
 
@@ -144,7 +145,7 @@ def insufficient(needed: Money) -> InsufficientCredit:
     """The refusal: it names what is needed, never what anybody has."""
     return InsufficientCredit(
         f"the available credit does not cover this request's worst-case price of {needed}; "
-        "add credit or ask for fewer output tokens",
+        "add credit or ask for less",
         details={"currency": needed.currency, "needed_nanos": str(needed.nanos)},
     )
 

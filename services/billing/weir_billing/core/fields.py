@@ -11,6 +11,9 @@ REQUEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,127}")
 MODEL = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
 DESCRIPTION_CHARS_MAX = 500
 TOKENS_MAX = 2**31 - 1
+COUNT_MAX = 2**31 - 1
+SECOND_US = 1_000_000
+COMPUTE_US_MAX = COUNT_MAX * SECOND_US
 TTL_S_DEFAULT = 300
 TTL_S_MAX = 3600
 
@@ -48,6 +51,27 @@ def tokens(value: int, field: str) -> int:
     """A count of tokens from 0 to 2**31 - 1."""
     if not 0 <= value <= TOKENS_MAX:
         raise InvalidArgument(f"must be from 0 to {TOKENS_MAX} tokens", field=field)
+    return value
+
+
+def requests(value: int, field: str) -> int:
+    """A count of calls from 1 to 2**31 - 1: without a call there is no work."""
+    if not 1 <= value <= COUNT_MAX:
+        raise InvalidArgument(f"must be from 1 to {COUNT_MAX} calls", field=field)
+    return value
+
+
+def items(value: int, field: str) -> int:
+    """A count of items from 0 to 2**31 - 1."""
+    if not 0 <= value <= COUNT_MAX:
+        raise InvalidArgument(f"must be from 0 to {COUNT_MAX} items", field=field)
+    return value
+
+
+def compute_us(value: int, field: str) -> int:
+    """Microseconds of computing, up to 2**31 - 1 seconds."""
+    if not 0 <= value <= COMPUTE_US_MAX:
+        raise InvalidArgument(f"must be from 0 to {COMPUTE_US_MAX} microseconds", field=field)
     return value
 
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from weir_billing.core.money import Money
 from weir_billing.core.price import PriceBook
 from weir_billing.core.transfer import Kind, Transfer, hold_transfer, settle_transfer, void_transfer
-from weir_billing.core.usage import TokenUsage
-from weir_kit.errors import Conflict
+from weir_billing.core.usage import Usage, WorkUsage
+from weir_kit.errors import Conflict, InvalidArgument
 
 
 class HoldState(StrEnum):
@@ -33,7 +33,7 @@ class Witness(StrEnum):
 
 @dataclass(frozen=True)
 class Reservation:
-    """What to hold for: the worst case of one request.
+    """What to hold for: the most that one request may use.
 
     `base_model` is the model that `model` is an adapter of, if it is one.
     """
@@ -41,12 +41,15 @@ class Reservation:
     request_id: str
     tenant_id: str
     model: str
-    input_tokens: int
-    max_output_tokens: int
+    most: Usage
     ttl_s: int
     base_model: str = ""
 
-    def cost(self, book: PriceBook, usage: TokenUsage) -> Money:
+    def is_for(self, usage: Usage) -> bool:
+        """Whether `usage` is of the kind that is reserved, tokens or work."""
+        return type(usage) is type(self.most)
+
+    def cost(self, book: PriceBook, usage: Usage) -> Money:
         """What `usage` of its model costs. Raises `PriceNotFound`."""
         return book.cost(self.model, usage, self.base_model)
 
@@ -67,7 +70,7 @@ class Hold:
     state: HoldState = HoldState.HELD
     ended_at_s: float | None = None
     witness: Witness | None = None
-    usage: TokenUsage | None = None
+    usage: Usage | None = None
     charged_nanos: int = 0
     uncharged_nanos: int = 0
 
@@ -102,8 +105,7 @@ class Change:
 
 def open_hold(reservation: Reservation, book: PriceBook, now_s: float) -> Change:
     """A new hold of the worst-case price. Raises `PriceNotFound`."""
-    worst = TokenUsage(reservation.input_tokens, reservation.max_output_tokens)
-    amount = reservation.cost(book, worst)
+    amount = reservation.cost(book, reservation.most)
     hold = Hold(reservation, amount, book.version, now_s, now_s + reservation.ttl_s)
     return Change(hold, hold_transfer(hold.tenant_id, hold.request_id, amount, now_s))
 
@@ -115,14 +117,17 @@ def replayed(hold: Hold, reservation: Reservation) -> Hold:
     return hold
 
 
-def settle(
-    hold: Hold, book: PriceBook, usage: TokenUsage, witness: Witness, now_s: float
-) -> Change:
+def settle(hold: Hold, book: PriceBook, usage: Usage, witness: Witness, now_s: float) -> Change:
     """Charge `usage` by the hold's own price book, at most the hold; give the rest back.
 
-    Raises `Conflict` when the hold ended in another way, or was settled with other numbers.
+    Raises `Conflict` when the hold ended in another way, or was settled with other numbers, and
+    `InvalidArgument` when it is for the other kind of usage.
     """
     assert book.version == hold.price_book_version, "a hold is settled by the book it was made by"
+    if not hold.reservation.is_for(usage):
+        raise InvalidArgument(
+            "must be set where max_work was reserved, and unset where tokens were", field="work"
+        )
     if hold.state is HoldState.SETTLED:
         if hold.usage == usage:
             return Change(hold, changed=False)
@@ -143,7 +148,13 @@ def settle(
         uncharged_nanos=cost.nanos - charged.nanos,
     )
     moved = settle_transfer(
-        hold.tenant_id, hold.request_id, hold.reservation.model, hold.amount, charged, now_s
+        hold.tenant_id,
+        hold.request_id,
+        hold.reservation.model,
+        hold.amount,
+        charged,
+        now_s,
+        description=str(usage) if isinstance(usage, WorkUsage) else "",
     )
     return Change(ended, moved)
 

@@ -1,40 +1,56 @@
-"""The price book: what tokens cost. A version is never edited; a new one takes its place."""
+"""The price book: what tokens and work cost. A version is never edited; a new one replaces it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weir_billing.core import fields
 from weir_billing.core.money import Money, divide_half_even
-from weir_billing.core.usage import TokenUsage
+from weir_billing.core.usage import TokenUsage, Usage
 from weir_kit.errors import InvalidArgument, PriceNotFound
 
 ANY_MODEL = "*"
 PRICES_MAX = 1000
 MILLION = 1_000_000
-# A million currency units per million tokens. With 2**31 tokens of each kind the dearest charge
-# is below 2**63 nanos, so no charge can overflow.
+# A million currency units per million tokens, calls, items or seconds of computing. There are fewer
+# than 2**31 of each (`fields`), so a charge line is below 2**31 * 10**9 < 2**61 nanos; a charge has
+# at most three lines, so it is below 2**63 nanos and cannot overflow.
 PRICE_NANOS_MAX = 10**15
+# Price books are kept with the prices in this order: a new one goes to the end.
+RATES = (
+    "input_nanos_per_million",
+    "output_nanos_per_million",
+    "request_nanos_per_million",
+    "item_nanos_per_million",
+    "compute_second_nanos_per_million",
+)
 
 
 @dataclass(frozen=True)
 class Price:
-    """A model's prices in nano currency units per million tokens."""
+    """A model's prices in nano currency units per million tokens, calls, items and seconds."""
 
     model: str
     input_nanos_per_million: int
     output_nanos_per_million: int
+    request_nanos_per_million: int = 0
+    item_nanos_per_million: int = 0
+    compute_second_nanos_per_million: int = 0
 
-    def cost_nanos(self, usage: TokenUsage) -> int:
-        """What `usage` costs: one charge line for input, one for output, each rounded once.
+    def cost_nanos(self, usage: Usage) -> int:
+        """What `usage` costs: a charge line for each of its counts, each rounded once, half-even.
 
-        Cached input costs as much as other input. More tokens never cost less, so a charge for
-        no more tokens than were reserved never exceeds the hold.
+        Cached input costs as much as other input. More of anything never costs less, so a charge
+        for no more than was reserved never exceeds the hold.
         """
-        lines = (
-            (usage.input_tokens, self.input_nanos_per_million),
-            (usage.output_tokens, self.output_nanos_per_million),
+        if isinstance(usage, TokenUsage):
+            return _line(usage.input_tokens, self.input_nanos_per_million) + _line(
+                usage.output_tokens, self.output_nanos_per_million
+            )
+        return (
+            _line(usage.requests, self.request_nanos_per_million)
+            + _line(usage.items, self.item_nanos_per_million)
+            + _line(usage.compute_us, self.compute_second_nanos_per_million, per=fields.SECOND_US)
         )
-        return sum(divide_half_even(tokens * nanos, MILLION) for tokens, nanos in lines)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class PriceBook:
             )
         return price
 
-    def cost(self, model: str, usage: TokenUsage, base_model: str = "") -> Money:
+    def cost(self, model: str, usage: Usage, base_model: str = "") -> Money:
         """What the model's `usage` costs, by `price_of`. Raises `PriceNotFound`."""
         return Money(self.price_of(model, base_model).cost_nanos(usage), self.currency)
 
@@ -75,14 +91,17 @@ def checked_prices(prices: Sequence[Price], field: str = "prices") -> dict[str, 
         fields.model_name(price.model, f"{here}.model")
         if price.model in book:
             raise InvalidArgument("a price for this model stands before it", field=f"{here}.model")
-        _checked_nanos(price.input_nanos_per_million, f"{here}.input_nanos_per_million")
-        _checked_nanos(price.output_nanos_per_million, f"{here}.output_nanos_per_million")
+        for rate in RATES:
+            _check_nanos(getattr(price, rate), f"{here}.{rate}")
         book[price.model] = price
     return book
 
 
-def _checked_nanos(nanos: int, field: str) -> None:
+def _line(count: int, nanos_per_million: int, per: int = 1) -> int:
+    """The price of `count`, of which `per` make one of what is priced by the million."""
+    return divide_half_even(count * nanos_per_million, per * MILLION)
+
+
+def _check_nanos(nanos: int, field: str) -> None:
     if not 0 <= nanos <= PRICE_NANOS_MAX:
-        raise InvalidArgument(
-            f"must be from 0 to {PRICE_NANOS_MAX} nanos per million tokens", field=field
-        )
+        raise InvalidArgument(f"must be from 0 to {PRICE_NANOS_MAX} nanos per million", field=field)

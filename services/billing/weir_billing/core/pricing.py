@@ -6,7 +6,7 @@ from typing import Protocol
 from weir_billing.core.billing import microseconds
 from weir_billing.core.money import Money
 from weir_billing.core.price import Price, PriceBook, checked_prices
-from weir_billing.core.usage import TokenUsage
+from weir_billing.core.usage import Usage
 from weir_kit.clock import Clock
 from weir_kit.errors import NotFound, PriceNotFound
 
@@ -48,7 +48,7 @@ class Pricing:
             )
         return book
 
-    async def quote(self, model: str, usage: TokenUsage) -> tuple[Money, int]:
+    async def quote(self, model: str, usage: Usage) -> tuple[Money, int]:
         """What `usage` would cost, by the newest book, and its version. Raises `PriceNotFound`."""
         book = await self._books.newest()
         if book is None:

@@ -91,12 +91,18 @@ def hold_transfer(tenant_id: str, request_id: str, amount: Money, now_s: float) 
 
 
 def settle_transfer(
-    tenant_id: str, request_id: str, model: str, amount: Money, charged: Money, now_s: float
+    tenant_id: str,
+    request_id: str,
+    model: str,
+    amount: Money,
+    charged: Money,
+    now_s: float,
+    description: str = "",
 ) -> Transfer | None:
     """`charged` out of the held `amount` earned, the rest given back."""
     assert 0 <= charged.nanos <= amount.nanos, "a charge is never above the hold"
     to = ((account.available(tenant_id), amount - charged), (account.revenue(model), charged))
-    return _ended(Kind.SETTLE, tenant_id, request_id, amount, to, now_s)
+    return _ended(Kind.SETTLE, tenant_id, request_id, amount, to, now_s, description)
 
 
 def void_transfer(
@@ -120,6 +126,7 @@ def _ended(
     amount: Money,
     to: Iterable[tuple[str, Money]],
     now_s: float,
+    description: str = "",
 ) -> Transfer | None:
     if amount.nanos == 0:
         return None
@@ -132,4 +139,5 @@ def _ended(
         entries=(Entry(account.held(tenant_id), -amount), *back),
         created_at_s=now_s,
         pending_id=pending_id(request_id),
+        description=description,
     )

@@ -3,8 +3,8 @@
 from weir_billing.core import fields
 from weir_billing.core.billing import Billing
 from weir_billing.core.hold import Hold, HoldState, Reservation
-from weir_billing.core.usage import usage_of
-from weir_billing.rpc.messages import Context, money, timestamp
+from weir_billing.core.usage import TokenUsage, tokens_or_work, usage_of
+from weir_billing.rpc.messages import Context, money, timestamp, work
 from weir_contracts.billing.v1 import billing_pb2 as pb
 from weir_contracts.billing.v1 import billing_pb2_grpc
 from weir_kit.admission import METADATA_KEY, Admission, AdmissionVerifier
@@ -30,12 +30,16 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         """Hold the worst-case price."""
         admission = self._admission(context)
+        tokens = TokenUsage(
+            fields.tokens(request.input_tokens, "input_tokens"),
+            fields.tokens(request.max_output_tokens, "max_output_tokens"),
+        )
+        most = work(request.max_work, "max_work") if request.HasField("max_work") else None
         wanted = Reservation(
             request_id=fields.request_id(request.request_id),
             tenant_id=fields.tenant_id(admission.tenant_id, "weir-admission"),
             model=fields.model_name(request.model),
-            input_tokens=fields.tokens(request.input_tokens, "input_tokens"),
-            max_output_tokens=fields.tokens(request.max_output_tokens, "max_output_tokens"),
+            most=tokens_or_work(tokens, most, "max_work"),
             ttl_s=fields.ttl_s(request.ttl_s),
             base_model=(
                 fields.model_name(request.base_model, "base_model") if request.base_model else ""
@@ -49,9 +53,11 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
         admission = self._admission(context, allow_expired=True)
         request_id = fields.request_id(request.request_id)
         used = request.usage
-        usage = usage_of(
+        tokens = usage_of(
             used.input_tokens, used.cached_input_tokens, used.output_tokens, field="usage"
         )
+        made = work(request.work, "work") if request.HasField("work") else None
+        usage = tokens_or_work(tokens, made, "work")
         hold = await self._billing.settle(admission, request_id, usage)
         return pb.SettleResponse(hold=_hold(hold), charged=money(hold.charged))
 

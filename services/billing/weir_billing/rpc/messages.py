@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from weir_billing.core.account import Balance
 from weir_billing.core.money import Money
+from weir_billing.core.usage import WorkUsage, work_of
 from weir_contracts.billing.v1 import account_pb2
-from weir_contracts.common.v1 import money_pb2
+from weir_contracts.common.v1 import money_pb2, usage_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MICROSECONDS = 1_000_000
@@ -23,6 +24,11 @@ def timestamp(seconds: float) -> Timestamp:
     """A time in seconds since 1970-01-01 UTC, to the microsecond."""
     whole, rest = divmod(round(seconds * MICROSECONDS), MICROSECONDS)
     return Timestamp(seconds=whole, nanos=rest * 1000)
+
+
+def work(of: usage_pb2.WorkUsage, field: str) -> WorkUsage:
+    """The work in a message's `field`. Raises `InvalidArgument` naming the wrong count."""
+    return work_of(of.requests, of.items, of.compute_us, field)
 
 
 def balance(of: Balance) -> account_pb2.Balance:

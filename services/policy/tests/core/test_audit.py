@@ -13,6 +13,7 @@ from weir_policy.core.audit import (
     AuditFinding,
     AuditLog,
     AuditRecord,
+    AuditWork,
     Head,
     canonical,
     check_entry,
@@ -29,14 +30,17 @@ ENTRY = AuditEntry(
 )
 
 
+PREDICTED = replace(ENTRY, model_version="3", work=AuditWork(1, 12, 4512))
+
+
 class Rows:
     """A chain in memory."""
 
-    def __init__(self, n_records: int) -> None:
+    def __init__(self, n_records: int, entry: AuditEntry = ENTRY) -> None:
         self.records: list[AuditRecord] = []
         self.head = Head(0, NO_HASH)
         for number in range(n_records):
-            record = link(replace(ENTRY, request_id=f"req_{number}"), self.head)
+            record = link(replace(entry, request_id=f"req_{number}"), self.head)
             self.records.append(record)
             self.head = Head(record.sequence, record.hash)
 
@@ -64,6 +68,15 @@ def test_the_hash_is_what_the_documentation_says() -> None:
 def test_the_hash_never_changes_between_versions() -> None:
     record = link(ENTRY, Head(0, NO_HASH))
     assert record.hash == "d3a6e261ea9f3b7517cf03ec0e0ae50e8be277cf7a7534a51dfafcbe1244e3a1"
+    # Also where the record has what later versions added.
+    record = link(PREDICTED, Head(0, NO_HASH))
+    assert record.hash == "7cb0e11259ade29849e7ab64d05e50a2743eea92bc0f9282f9d3b9444ffdfebe"
+
+
+def test_what_a_record_does_not_have_is_not_in_its_hash_and_what_it_has_is() -> None:
+    assert not {"model_version", "work"} & set(json.loads(canonical(1, ENTRY)))
+    fields = json.loads(canonical(1, PREDICTED))
+    assert (fields["model_version"], fields["work"]) == ("3", [1, 12, 4512])
 
 
 @pytest.mark.parametrize("n_records", [0, 1, 5, 2500])
@@ -77,15 +90,18 @@ async def test_any_change_to_any_field_of_any_record_is_found() -> None:
         "request_id": "req_x", "model": "m", "outcome": "length", "input_tokens": 6,
         "cached_input_tokens": 0, "output_tokens": 8, "charged_nanos": 0, "currency": "EUR",
         "findings": (), "trace_id": "", "started_at_us": 1, "duration_us": 1,
-        "principal": Principal("acme", "web", "key_2"),
+        "principal": Principal("acme", "web", "key_2"), "model_version": "4",
+        "work": AuditWork(1, 13, 4512),
     }  # fmt: skip
     assert set(changes) == set(vars(ENTRY))
+    absent = {"model_version": "", "work": None}
     for place in range(3):
-        for name, value in changes.items():
-            rows = Rows(3)
-            record = rows.records[place]
-            rows.records[place] = replace(record, entry=replace(record.entry, **{name: value}))
-            assert (await AuditLog(rows).verify()).first_bad_sequence == place + 1, name
+        for entry in (ENTRY, PREDICTED):
+            for name, value in (*changes.items(), *(absent.items() if entry.work else ())):
+                rows = Rows(3, entry)
+                record = rows.records[place]
+                rows.records[place] = replace(record, entry=replace(record.entry, **{name: value}))
+                assert (await AuditLog(rows).verify()).first_bad_sequence == place + 1, name
 
 
 async def test_a_record_taken_out_anywhere_is_found() -> None:
@@ -129,6 +145,11 @@ async def test_records_swapped_added_or_written_anew_are_found() -> None:
         ({"trace_id": "xyz"}, "trace_id"),
         ({"started_at_us": 0}, "started_at"),
         ({"duration_us": -1}, "duration_ms"),
+        ({"model_version": "v" * 129}, "model_version"),
+        ({"model_version": "3\n"}, "model_version"),
+        ({"work": AuditWork(-1, 0, 0)}, "work.requests"),
+        ({"work": AuditWork(1, -1, 0)}, "work.items"),
+        ({"work": AuditWork(1, 1, -1)}, "work.compute_us"),
     ],
 )
 def test_a_wrong_field_is_named(changes: dict[str, object], field: str) -> None:

@@ -20,7 +20,7 @@ from weir_kit.errors import (
 
 def question(api_key: str, text: str = "Tell me a tale", **fields: Any) -> policy_pb2.AdmitRequest:
     fields = {"request_id": "req_1", "model": "weir-tales", **fields}
-    if "chat" not in fields:
+    if not {"chat", "texts"} & set(fields):
         fields["text"] = text
     return policy_pb2.AdmitRequest(api_key=api_key, **fields)
 
@@ -110,6 +110,43 @@ async def test_findings_in_a_chat_count_over_all_messages(policy: Any) -> None:
     assert [joined[f.start : f.end] for f in answer.findings] == ["ann@x.org"]
 
 
+def texts(*of: str) -> policy_pb2.TextList:
+    return policy_pb2.TextList(texts=of)
+
+
+async def test_each_of_several_texts_is_looked_at_on_its_own(policy: Any) -> None:
+    _, api_key = await policy.key()
+    asked = texts("I am ann@x.org", "", "card 4111 1111", "1111 1111 😀 bob@x.org", "call")
+    answer = await policy.policy.Admit(question(api_key, texts=asked))
+    assert list(answer.redacted_texts.texts) == [
+        *("I am [email]", "", "card 4111 1111", "1111 1111 😀 [email]", "call"),
+    ]
+    joined = "\n".join(asked.texts)
+    assert [joined[f.start : f.end] for f in answer.findings] == ["ann@x.org", "bob@x.org"]
+    unchanged = await policy.policy.Admit(question(api_key, texts=texts("a", "b")))
+    assert unchanged.admission and unchanged.WhichOneof("redacted") is None
+
+
+async def test_one_forbidden_text_among_several_blocks_the_request(
+    policy: Any, refused: Any
+) -> None:
+    _, api_key = await policy.key()
+    asked = question(api_key, texts=texts("fine", "what is NIGHTJAR?"))
+    error = await refused(policy.policy.Admit(asked), ContentBlocked)
+    assert error.details == {"rule": "keywords"}
+
+
+async def test_several_texts_are_one_request_to_the_limit_and_for_an_allowed_model(
+    policy: Any, refused: Any
+) -> None:
+    _, api_key = await policy.key(requests_per_minute=1, allowed_models=["eyes"])
+    asked = texts(*["a fox"] * 1024)
+    await refused(policy.policy.Admit(question(api_key, texts=asked)), ModelNotAllowed)
+    assert (await policy.policy.Admit(question(api_key, texts=asked, model="eyes"))).admission
+    again = question(api_key, texts=asked, model="eyes")
+    await refused(policy.policy.Admit(again), RateLimited)
+
+
 async def test_blocked_input_names_the_rule_only(policy: Any, refused: Any) -> None:
     _, api_key = await policy.key()
     error = await refused(
@@ -134,6 +171,8 @@ async def test_a_long_input_does_not_stop_other_requests(policy: Any) -> None:
         ({"model": "a\x00"}, "model"),
         ({"model": "m" * 257}, "model"),
         ({"text": "a" * (2**20 + 1)}, "text"),
+        ({"texts": texts(*["a"] * 1026)}, "texts.texts"),
+        ({"texts": texts("a" * 2**19, "a" * 2**19, "a")}, "texts.texts"),
         ({"chat": chat_pb2.Chat()}, "chat.messages"),
         (
             {"chat": chat_pb2.Chat(messages=[chat_pb2.ChatMessage(role="robot")])},

@@ -33,10 +33,12 @@ def record(number: int = 1, **fields: Any) -> policy_pb2.RecordRequest:
 
 async def test_what_was_recorded_is_listed_as_it_was(policy: Any) -> None:
     first = await policy.policy.Record(record(1))
-    second = await policy.policy.Record(record(2))
+    work = usage_pb2.WorkUsage(requests=1, items=12, compute_us=4512)
+    predicted = record(2, model_version="3", work=work)
+    second = await policy.policy.Record(predicted)
     assert (first.sequence, second.sequence) == (1, 2)
     listed = await policy.audit.ListAuditRecords(audit_pb2.ListAuditRecordsRequest())
-    assert [r.record for r in listed.records] == [record(2), record(1)]
+    assert [r.record for r in listed.records] == [predicted, record(1)]
     assert listed.records[0].previous_hash == listed.records[1].hash == first.hash
     assert listed.records[1].previous_hash == "0" * 64
 
@@ -82,6 +84,8 @@ async def test_records_are_found_by_tenant_and_request_in_pages(policy: Any) -> 
         ({"duration_ms": -1.0}, "duration_ms"),
         ({"findings": [finding_pb2.Finding(rule="email")]}, "findings[0].action"),
         ({"usage": usage_pb2.TokenUsage(output_tokens=-1)}, "usage.output_tokens"),
+        ({"model_version": "v 1"}, "model_version"),
+        ({"work": usage_pb2.WorkUsage(requests=1, items=-1)}, "work.items"),
     ],
 )
 async def test_a_wrong_field_is_named(

@@ -8,13 +8,13 @@ from psycopg.types.json import Jsonb
 
 from weir_kit.errors import Conflict
 from weir_policy.adapters.database import Connection, Database, transaction
-from weir_policy.core.audit import AuditEntry, AuditFinding, AuditRecord, Head, link
+from weir_policy.core.audit import AuditEntry, AuditFinding, AuditRecord, AuditWork, Head, link
 from weir_policy.core.principal import Principal
 
 COLUMNS = """
 sequence, request_id, tenant_id, project_id, key_id, model, outcome, input_tokens,
 cached_input_tokens, output_tokens, charged_nanos, currency, findings, trace_id, started_at_us,
-duration_us, previous_hash, hash
+duration_us, model_version, work_requests, work_items, work_compute_us, previous_hash, hash
 """
 # The lock makes appends take turns, and what the next statement reads is what the last one wrote.
 LOCK_HEAD = "SELECT sequence, hash FROM audit_head FOR UPDATE"
@@ -24,6 +24,7 @@ INSERT INTO audit_records ({COLUMNS}) VALUES (
     %(sequence)s, %(request_id)s, %(tenant_id)s, %(project_id)s, %(key_id)s, %(model)s,
     %(outcome)s, %(input_tokens)s, %(cached_input_tokens)s, %(output_tokens)s, %(charged_nanos)s,
     %(currency)s, %(findings)s, %(trace_id)s, %(started_at_us)s, %(duration_us)s,
+    %(model_version)s, %(work_requests)s, %(work_items)s, %(work_compute_us)s,
     %(previous_hash)s, %(hash)s
 )
 """  # noqa: S608
@@ -56,6 +57,10 @@ class AuditRow:
     trace_id: str
     started_at_us: int
     duration_us: int
+    model_version: str
+    work_requests: int | None
+    work_items: int | None
+    work_compute_us: int | None
     previous_hash: str
     hash: str
 
@@ -75,8 +80,16 @@ class AuditRow:
             self.trace_id,
             self.started_at_us,
             self.duration_us,
+            self.model_version,
+            self._work(),
         )
         return AuditRecord(self.sequence, entry, self.previous_hash, self.hash)
+
+    def _work(self) -> AuditWork | None:
+        if self.work_requests is None:
+            return None
+        assert self.work_items is not None and self.work_compute_us is not None
+        return AuditWork(self.work_requests, self.work_items, self.work_compute_us)
 
 
 class PostgresAuditRows:
@@ -145,5 +158,11 @@ def _arguments(record: AuditRecord) -> dict[str, Any]:
     entry = record.entry
     findings = [[f.rule, f.action, f.where, f.start, f.end] for f in entry.findings]
     arguments = {**vars(record), **vars(entry), **vars(entry.principal)}
-    del arguments["entry"], arguments["principal"]
-    return {**arguments, "findings": Jsonb(findings)}
+    del arguments["entry"], arguments["principal"], arguments["work"]
+    return {
+        **arguments,
+        "findings": Jsonb(findings),
+        "work_requests": entry.work and entry.work.requests,
+        "work_items": entry.work and entry.work.items,
+        "work_compute_us": entry.work and entry.work.compute_us,
+    }

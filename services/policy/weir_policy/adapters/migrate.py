@@ -13,8 +13,11 @@ FOLDER = Path(__file__).parent / "migrations"
 LOCK_KEY = 0x7765_6972_0002
 
 
-def migrate(database_url: str) -> None:
-    """Run what is missing, one process at a time; blocks. `database_url` is a libpq URL."""
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Run what is missing up to `revision`, one process at a time; blocks.
+
+    `database_url` is a libpq URL.
+    """
     # psycopg reads the URL, so that it means here what it means to the pool.
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(database_url), poolclass=NullPool
@@ -28,6 +31,6 @@ def migrate(database_url: str) -> None:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
             connection.commit()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()

@@ -1,5 +1,6 @@
 """Admission: key, model, rate and content, in this order; then a signed yes."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,7 @@ from weir_policy.core.screen import FINDINGS_MAX
 from weir_policy.core.screening import Screening, joined
 
 MESSAGES_MAX = 1024
+TEXTS_MAX = 1025  # 1024 documents and a query
 INPUT_CHARS_MAX = 1 << 20
 ROLES = ("system", "user", "assistant")
 
@@ -29,7 +31,14 @@ class Message:
     content: str = field(repr=False)
 
 
-Input = str | tuple[Message, ...]
+@dataclass(frozen=True)
+class Texts:
+    """Texts of one request that do not belong together, as those to classify; none in pictures."""
+
+    texts: tuple[str, ...] = field(repr=False)
+
+
+Input = str | tuple[Message, ...] | Texts
 
 
 @dataclass(frozen=True)
@@ -137,21 +146,34 @@ class Gate:
             )
         return RateLimit(limit, verdict.remaining, verdict.reset_us / 1e6)
 
-    async def _screen(self, text: Input | None) -> tuple[tuple[Finding, ...], Input | None]:
-        assert text is not None, "checked before"
-        if isinstance(text, str):
-            findings, released = await self._screen_one(text, 0)
-            return findings, released if released != text else None
+    async def _screen(self, asked: Input | None) -> tuple[tuple[Finding, ...], Input | None]:
+        assert asked is not None, "checked before"
+        findings, released = await self._screen_each(_texts_of(asked))
+        redacted: Input
+        if isinstance(asked, str):
+            redacted = released[0]
+        elif isinstance(asked, Texts):
+            redacted = Texts(released)
+        else:
+            roles = (message.role for message in asked)
+            redacted = tuple(map(Message, roles, released))
+        return findings, redacted if redacted != asked else None
+
+    async def _screen_each(
+        self, texts: Sequence[str]
+    ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+        """The findings in texts looked at one by one, and what is left of each."""
         found: tuple[Finding, ...] = ()
-        messages: list[Message] = []
+        left: list[str] = []
         start = 0
-        for message in text:
-            findings, released = await self._screen_one(message.content, start)
+        for text in texts:
+            # Many short texts are as much work as a long one: let other requests in between.
+            await asyncio.sleep(0)
+            findings, released = await self._screen_one(text, start)
             found = (*found, *findings)[:FINDINGS_MAX]
-            messages.append(Message(message.role, released))
-            start += len(message.content) + 1  # findings count in contents joined by a newline
-        redacted = tuple(messages)
-        return found, redacted if redacted != text else None
+            left.append(released)
+            start += len(text) + 1  # findings count in texts joined by a newline
+        return found, tuple(left)
 
     async def _screen_one(self, text: str, start: int) -> tuple[tuple[Finding, ...], str]:
         """The findings in one text, `start` characters into the input, and what is left of it."""
@@ -167,23 +189,35 @@ def _check(question: Question) -> None:
     check_request_id(question.request_id)
     check_model(question.model, "model")
     if question.input is None:
-        raise InvalidArgument("chat or text must be set: rules look at it", field="input")
+        raise InvalidArgument("chat, text or texts must be set: rules look at it", field="input")
     if isinstance(question.input, str):
         if len(question.input) > INPUT_CHARS_MAX:
             raise InvalidArgument(
                 f"text must have at most {INPUT_CHARS_MAX} characters", field="text"
             )
-        return
-    if not 1 <= len(question.input) <= MESSAGES_MAX:
+    elif isinstance(question.input, Texts):
+        _check_all(question.input.texts, 0, TEXTS_MAX, "texts.texts", "texts")
+    else:
+        _check_all(_texts_of(question.input), 1, MESSAGES_MAX, "chat.messages", "messages")
+        for place, message in enumerate(question.input):
+            if message.role not in ROLES:
+                name = f"chat.messages[{place}].role"
+                raise InvalidArgument(f"{name} must be one of {', '.join(ROLES)}", field=name)
+
+
+def _check_all(texts: Sequence[str], least: int, most: int, field: str, noun: str) -> None:
+    if not least <= len(texts) <= most:
+        raise InvalidArgument(f"{field} must have {least} to {most} {noun}", field=field)
+    if sum(map(len, texts)) > INPUT_CHARS_MAX:
         raise InvalidArgument(
-            f"chat.messages must have 1 to {MESSAGES_MAX} messages", field="chat.messages"
+            f"{field} must have at most {INPUT_CHARS_MAX} characters together", field=field
         )
-    for place, message in enumerate(question.input):
-        if message.role not in ROLES:
-            name = f"chat.messages[{place}].role"
-            raise InvalidArgument(f"{name} must be one of {', '.join(ROLES)}", field=name)
-    if sum(len(message.content) for message in question.input) > INPUT_CHARS_MAX:
-        raise InvalidArgument(
-            f"chat.messages must have at most {INPUT_CHARS_MAX} characters together",
-            field="chat.messages",
-        )
+
+
+def _texts_of(asked: Input) -> tuple[str, ...]:
+    """What rules look at, one by one."""
+    if isinstance(asked, str):
+        return (asked,)
+    if isinstance(asked, Texts):
+        return asked.texts
+    return tuple(message.content for message in asked)

@@ -2,7 +2,8 @@
 
 A record's hash is SHA-256 over the previous record's hash (64 hexadecimal digits), a newline, and
 the record in canonical JSON: the fields of `canonical`, keys sorted, no spaces, ASCII only, every
-number an integer. So anybody with the records can compute the chain again.
+number an integer. A record without a model's version or without work has no field for it. So
+anybody with the records can compute the chain again.
 """
 
 import hashlib
@@ -23,11 +24,11 @@ TIME_S_MAX = 253_402_300_799  # the end of the year 9999
 DURATION_US_MAX = 10**15
 OUTCOME = re.compile(r"[A-Za-z_]{1,64}")
 TRACE_ID = re.compile(r"(?:[0-9a-f]{32})?")
+MODEL_VERSION = re.compile(r"[!-~]{0,128}")
 CURRENCY = re.compile(r"[A-Z]{3}")
 RULE = re.compile(r"[a-z0-9_]{1,64}")
 ACTIONS = ("allow", "flag", "redact", "block")
 PLACES = ("input", "output")
-INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,20 @@ class AuditFinding:
 
 
 @dataclass(frozen=True)
+class AuditWork:
+    """Work of a model that answers in one piece: calls, items, microseconds of computing."""
+
+    requests: int
+    items: int
+    compute_us: int
+
+
+@dataclass(frozen=True)
 class AuditEntry:
-    """What is written down about a request. Amounts in nanos, times in microseconds."""
+    """What is written down about a request. Amounts in nanos, times in microseconds.
+
+    `model_version` is "" for what has no versions, `work` None for what has tokens.
+    """
 
     request_id: str
     principal: Principal
@@ -58,6 +71,8 @@ class AuditEntry:
     trace_id: str
     started_at_us: int
     duration_us: int
+    model_version: str = ""
+    work: AuditWork | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,7 @@ def hash_of(previous_hash: str, sequence: int, entry: AuditEntry) -> str:
 
 def canonical(sequence: int, entry: AuditEntry) -> str:
     """The record as the one text that is hashed."""
-    fields = {
+    fields: dict[str, object] = {
         "sequence": sequence,
         "request_id": entry.request_id,
         "tenant_id": entry.principal.tenant_id,
@@ -183,6 +198,11 @@ def canonical(sequence: int, entry: AuditEntry) -> str:
         "started_at_us": entry.started_at_us,
         "duration_us": entry.duration_us,
     }
+    # Left out where there is none, so that records made before these were known keep their hashes.
+    if entry.model_version:
+        fields["model_version"] = entry.model_version
+    if entry.work:
+        fields["work"] = [entry.work.requests, entry.work.items, entry.work.compute_us]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -191,6 +211,8 @@ def check_entry(entry: AuditEntry) -> None:
     check_request_id(entry.request_id)
     entry.principal.check()
     check_model(entry.model, "model")
+    is_version = MODEL_VERSION.fullmatch(entry.model_version)
+    _require(is_version, "model_version", "at most 128 ASCII characters without blanks")
     _require(OUTCOME.fullmatch(entry.outcome), "outcome", "1 to 64 letters and underscores")
     for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
         _require(getattr(entry, name) >= 0, f"usage.{name}", "0 or more")
@@ -208,6 +230,8 @@ def check_entry(entry: AuditEntry) -> None:
     in_time = 0 < entry.started_at_us <= TIME_S_MAX * 1_000_000
     _require(in_time, "started_at", "after 1970 and before 10000")
     _require(0 <= entry.duration_us <= DURATION_US_MAX, "duration_ms", "0 or more, and finite")
+    for name, count in vars(entry.work).items() if entry.work else ():
+        _require(count >= 0, f"work.{name}", "0 or more")
 
 
 def _require(holds: object, field: str, expected: str) -> None:

@@ -7,7 +7,7 @@ import grpc
 from weir_contracts.common.v1 import finding_pb2, money_pb2, usage_pb2
 from weir_contracts.policy.v1 import audit_pb2, audit_pb2_grpc, policy_pb2
 from weir_kit.errors import InvalidArgument
-from weir_policy.core.audit import AuditEntry, AuditFinding, AuditLog, AuditRecord
+from weir_policy.core.audit import AuditEntry, AuditFinding, AuditLog, AuditRecord, AuditWork
 from weir_policy.rpc.proto import (
     principal_of_proto,
     principal_to_proto,
@@ -69,7 +69,13 @@ def entry_of_proto(request: policy_pb2.RecordRequest) -> AuditEntry:
         trace_id=request.trace_id,
         started_at_us=us_of_timestamp(request.started_at, "started_at"),
         duration_us=us_of_ms(request.duration_ms, "duration_ms"),
+        model_version=request.model_version,
+        work=_work_of_proto(request.work) if request.HasField("work") else None,
     )
+
+
+def _work_of_proto(work: usage_pb2.WorkUsage) -> AuditWork:
+    return AuditWork(work.requests, work.items, work.compute_us)
 
 
 def _finding_of_proto(finding: finding_pb2.Finding, field: str) -> AuditFinding:
@@ -103,6 +109,8 @@ def _record_to_proto(record: AuditRecord) -> audit_pb2.AuditRecord:
             trace_id=entry.trace_id,
             started_at=timestamp_of_us(entry.started_at_us),
             duration_ms=entry.duration_us / 1000,
+            model_version=entry.model_version,
+            work=usage_pb2.WorkUsage(**vars(entry.work)) if entry.work else None,
         ),
         previous_hash=record.previous_hash,
         hash=record.hash,

@@ -8,7 +8,7 @@ import grpc
 from weir_contracts.common.v1 import chat_pb2
 from weir_contracts.policy.v1 import policy_pb2, policy_pb2_grpc
 from weir_kit.errors import InvalidArgument
-from weir_policy.core.admit import Gate, Input, Message, Question, Yes
+from weir_policy.core.admit import Gate, Input, Message, Question, Texts, Yes
 from weir_policy.core.audit import AuditLog
 from weir_policy.core.names import check_request_id
 from weir_policy.core.rules import Rule
@@ -67,6 +67,8 @@ def _input_of(request: policy_pb2.AdmitRequest) -> Input | None:
             return tuple(Message(m.role, m.content) for m in request.chat.messages)
         case "text":
             return request.text
+        case "texts":
+            return Texts(tuple(request.texts.texts))
     return None
 
 
@@ -79,6 +81,8 @@ def _yes_to_proto(yes: Yes) -> policy_pb2.AdmitResponse:
     )
     if isinstance(yes.redacted, str):
         response.redacted_text = yes.redacted
+    elif isinstance(yes.redacted, Texts):
+        response.redacted_texts.texts.extend(yes.redacted.texts)
     elif yes.redacted is not None:
         response.redacted_chat.messages.extend(
             chat_pb2.ChatMessage(role=message.role, content=message.content)
