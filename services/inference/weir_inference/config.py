@@ -79,9 +79,25 @@ class Config:
 
     models: tuple[ModelSource, ...] = setting(
         "WEIR_MODELS",
-        REQUIRED,
-        "name=folder_or_hub_id of each model to serve, with commas between.",
+        (),
+        "name=source of each model to serve whatever the repository holds, with commas between; "
+        "a folder, a hub id, or a URL of fsspec.",
         parse=model_sources,
+    )
+    repository: str = setting(
+        "WEIR_MODEL_REPOSITORY", "", "Folder of models as NAME/VERSION/; empty: none."
+    )
+    model_state: str = setting(
+        "WEIR_MODEL_STATE",
+        "",
+        "Folder for what is loaded and decided at run time, which then survives a restart; "
+        "empty: a temporary one.",
+    )
+    model_mb: int = setting(
+        "WEIR_INFERENCE_MODEL_MB",
+        4096,
+        "Memory for all models of the repository, in MiB; idle ones make room.",
+        at_least(1),
     )
     admission_public_key: bytes = setting(
         "WEIR_ADMISSION_PUBLIC_KEY_FILE",
@@ -178,6 +194,10 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if not (self.models or self.repository):
+            raise ConfigError(
+                "set WEIR_MODELS or WEIR_MODEL_REPOSITORY: there is no model to serve"
+            )
         if self.step_tokens < self.max_running:
             raise ConfigError(
                 "WEIR_INFERENCE_STEP_TOKENS must be at least WEIR_INFERENCE_MAX_RUNNING, "

@@ -3,21 +3,37 @@
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from weir_contracts.inference.v1 import inference_pb2_grpc as rpc
+from weir_contracts.inference.v1 import prediction_pb2_grpc as prediction_rpc
+from weir_contracts.oip.v2 import inference_pb2_grpc as oip_rpc
+from weir_inference.adapters.engines.onnx.onnx_settings import OnnxSettings
 from weir_inference.adapters.redis_meter import open_redis_meter
+from weir_inference.adapters.repository.model_cache import ModelCache
+from weir_inference.adapters.repository.open_model import ModelOpener
+from weir_inference.adapters.repository.shelf import Shelf
+from weir_inference.adapters.repository.state import StateFile
 from weir_inference.adapters.span_trace import SpanTrace
 from weir_inference.config import Config
-from weir_inference.core.engine import Engine
+from weir_inference.core.model_host import ModelHost
+from weir_inference.core.predictor import Predictor
 from weir_inference.core.replica import Replica
+from weir_inference.core.served_models import ServedModels
 from weir_inference.core.stall import condition_of
 from weir_inference.rpc.explanation import ExplanationServicer
 from weir_inference.rpc.inference import InferenceServicer
 from weir_inference.rpc.model_repository import ModelRepositoryServicer
+from weir_inference.rpc.oip.servicer import OipServicer
+from weir_inference.rpc.prediction import PredictionServicer
 from weir_kit.admission import AdmissionVerifier
 from weir_kit.clock import Clock, SystemClock
 from weir_kit.condition import Condition
 from weir_kit.service import Peers, Service, Servicer, ServiceSpec
+
+CACHE_BYTES_MAX = 16 << 30
 
 
 def draw_seed() -> int:
@@ -36,7 +52,7 @@ async def open_service(
     """Load every model, then serve. Inference calls no peer."""
     del peers
     # Only here: torch takes seconds to import, and a wrong setting is told before.
-    from weir_inference.adapters.engines.torch.torch_engine import TorchSettings, open_torch_engine
+    from weir_inference.adapters.engines.torch.torch_engine import TorchSettings
 
     clock = clock or SystemClock()
     settings = TorchSettings(
@@ -58,25 +74,44 @@ async def open_service(
     async with AsyncExitStack() as opened:
         # The meter opens first and closes last: requests that end with the engines are metered too.
         meter = await opened.enter_async_context(open_redis_meter(config.redis_url))
-        engines: dict[str, Engine] = {}
-        for model in config.models:
-            engine = open_torch_engine(model.name, model.source, settings, clock)
-            engines[model.name] = await opened.enter_async_context(engine)
-        verifier = AdmissionVerifier(config.admission_public_key)
-        replica = Replica(engines, verifier, meter, SpanTrace(clock), clock, seeds)
-        yield service_of(replica, config.stall_exit_s)
+        state = Path(config.model_state or opened.enter_context(TemporaryDirectory()))
+        shelf = open_shelf(config, state, ModelOpener(settings, OnnxSettings(), clock), clock)
+        served = ServedModels({})
+        required = [model.name for model in config.models]
+        host = ModelHost(shelf, served, clock, config.model_mb, required)
+        await opened.enter_async_context(host.running())
+        verifier, trace = AdmissionVerifier(config.admission_public_key), SpanTrace(clock)
+        replica = Replica(served, verifier, meter, trace, clock, seeds)
+        predictor = Predictor(host, verifier, meter, trace, clock)
+        yield service_of(replica, predictor, clock, config.stall_exit_s)
 
 
-def service_of(replica: Replica, stall_exit_s: float) -> Service:
+def open_shelf(config: Config, state: Path, opener: ModelOpener, clock: Clock) -> Shelf:
+    """The models of the settings, with what is fetched and decided in `state`."""
+    fetched = state / "models"
+    fetched.mkdir(parents=True, exist_ok=True)
+    folders = [fetched, *([Path(config.repository)] if config.repository else [])]
+    return Shelf(
+        folders,
+        {model.name: model.source for model in config.models},
+        ModelCache(state / "cache", CACHE_BYTES_MAX, clock),
+        StateFile(state / "decisions.json"),
+        opener,
+    )
+
+
+def service_of(
+    replica: Replica, predictor: Predictor, clock: Clock, stall_exit_s: float
+) -> Service:
     """The service of a replica, as well as its engines' steps go on."""
 
     def condition() -> Condition:
         return condition_of(replica.stalled_s(), broken_after_s=stall_exit_s)
 
-    return Service("inference", servicers(replica), condition)
+    return Service("inference", servicers(replica, predictor, clock), condition)
 
 
-def servicers(replica: Replica) -> tuple[Servicer, ...]:
+def servicers(replica: Replica, predictor: Predictor, clock: Clock) -> tuple[Servicer, ...]:
     """The gRPC services of a replica."""
     return (
         Servicer(
@@ -85,8 +120,18 @@ def servicers(replica: Replica) -> tuple[Servicer, ...]:
             rpc.add_InferenceServiceServicer_to_server,
         ),
         Servicer(
+            "weir.inference.v1.PredictionService",
+            PredictionServicer(predictor, clock),
+            prediction_rpc.add_PredictionServiceServicer_to_server,
+        ),
+        Servicer(
+            "inference.GRPCInferenceService",
+            OipServicer(predictor, clock, version("weir-inference")),
+            oip_rpc.add_GRPCInferenceServiceServicer_to_server,
+        ),
+        Servicer(
             "weir.inference.v1.ModelRepositoryService",
-            ModelRepositoryServicer(replica),
+            ModelRepositoryServicer(replica, predictor.host),
             rpc.add_ModelRepositoryServiceServicer_to_server,
         ),
         Servicer(

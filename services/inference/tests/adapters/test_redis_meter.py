@@ -1,6 +1,7 @@
 """The meter's records reach a real Redis, and its absence holds nobody up."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -24,8 +25,10 @@ async def test_records_are_written_in_order_before_the_meter_closes(redis_url: s
     async with open_redis_meter(redis_url) as meter:
         for n in range(600):
             meter.record(record(n))
+        predicted = replace(record(600), input_tokens=0, output_tokens=0, model="eyes")
+        meter.record(replace(predicted, items=12, compute_us=4512, model_version="3"))
     entries = await stream_of(redis_url)
-    assert [entry[b"request_id"].decode() for entry in entries] == [f"req_{n}" for n in range(600)]
+    assert [entry[b"request_id"].decode() for entry in entries] == [f"req_{n}" for n in range(601)]
     assert entries[0] == {
         b"request_id": b"req_0",
         b"tenant_id": b"ten_1",
@@ -34,6 +37,21 @@ async def test_records_are_written_in_order_before_the_meter_closes(redis_url: s
         b"output_tokens": b"7",
         b"reason": b"stop",
         b"at_s": b"1800000000.250000",
+        b"items": b"0",
+        b"compute_us": b"0",
+        b"model_version": b"",
+    }
+    assert entries[600] == {
+        b"request_id": b"req_600",
+        b"tenant_id": b"ten_1",
+        b"model": b"eyes",
+        b"input_tokens": b"0",
+        b"output_tokens": b"0",
+        b"reason": b"stop",
+        b"at_s": b"1800000000.250000",
+        b"items": b"12",
+        b"compute_us": b"4512",
+        b"model_version": b"3",
     }
 
 

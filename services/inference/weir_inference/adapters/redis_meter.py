@@ -97,6 +97,9 @@ def fields_of(record: MeterRecord) -> dict[EncodableT, EncodableT]:
         "output_tokens": str(record.output_tokens),
         "reason": record.reason.value,
         "at_s": f"{record.at_s:.6f}",
+        "items": str(record.items),
+        "compute_us": str(record.compute_us),
+        "model_version": record.model_version,
     }
 
 

@@ -8,12 +8,17 @@ from weir_inference.core.explanation import Explanation, ExplanationRequest
 from weir_inference.core.grammar import Grammar, GrammarSpec
 from weir_inference.core.request import Ending, EndReason, Request
 from weir_inference.core.step_plan import SliceResult, StepPlan
+from weir_inference.core.tensors import TensorSpec
 from weir_inference.core.token_logprob import TokenLogprob
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A loaded model. `dtype` is `bf16` or `fp32`; `loaded_at_s` counts from 1970-01-01 UTC."""
+    """A loaded model. `dtype` is `bf16` or `fp32`; `loaded_at_s` counts from 1970-01-01 UTC.
+
+    `task` is one of model.yaml's. `digest` is that of its manifest. A model that takes tensors
+    tells which: such a model has no context, vocabulary or dtype.
+    """
 
     name: str
     engine: str
@@ -25,6 +30,12 @@ class ModelDescription:
     loaded_at_s: float
     base_model: str = ""
     quantization: str = ""
+    task: str = "generation"
+    version: str = ""
+    digest: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """What this replica does for its callers: generate, explain, say how it is, change its adapters."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
 
-from weir_inference.core.engine import Delta, Engine, Event, Load, ModelDescription, Started
+from weir_inference.core.admitted import admitted
+from weir_inference.core.engine import Delta, Event, Load, ModelDescription, Started
 from weir_inference.core.explanation import Explanation, ExplanationRequest, check_explanation
 from weir_inference.core.generate_call import GenerateCall, check_call
 from weir_inference.core.meter import Meter, MeterRecord
@@ -36,15 +37,14 @@ class Replica:
 
     def __init__(
         self,
-        engines: Mapping[str, Engine],
+        served: ServedModels,
         verifier: AdmissionVerifier,
         meter: Meter,
         trace: Trace,
         clock: Clock,
         draw_seed: Callable[[], int],
     ) -> None:
-        self._engines = tuple(engines.values())
-        self._served = ServedModels(engines)
+        self._served = served
         self._verifier = verifier
         self._meter = meter
         self._trace = trace
@@ -106,20 +106,19 @@ class Replica:
 
     def load(self) -> Load:
         """How busy all engines together are."""
-        loads = [engine.load() for engine in self._engines]
+        loads = [engine.load() for engine in self._served.engines]
         names = [field.name for field in fields(Load)]
         return Load(**{name: sum(getattr(load, name) for load in loads) for name in names})
 
     def stalled_s(self) -> float:
         """The longest `Engine.stalled_s`."""
-        return max((engine.stalled_s() for engine in self._engines), default=0.0)
+        return max((engine.stalled_s() for engine in self._served.engines), default=0.0)
 
     def _admitted(self, call: GenerateCall) -> Admission:
-        admission = self._verifier.verify(call.admission_token, self._clock.now_s())
+        now_s = self._clock.now_s()
+        admission = admitted(self._verifier, call.admission_token, call.model, now_s)
         if admission.request_id != call.request_id:
             raise PermissionDenied("the admission is for another request_id")
-        if admission.model != call.model:
-            raise PermissionDenied("the admission is for another model")
         return admission
 
     async def _request(

@@ -21,9 +21,16 @@ class ServedModel:
     model: ModelDescription
     engine: Engine
     adapter: str | None = None
+    source: str = ""  # of the adapter
     n_users: int = 0
     leaving: bool = False
     unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def drained(self) -> None:
+        """Wait until no call uses it."""
+        while self.n_users:
+            self.unused.clear()
+            await self.unused.wait()
 
 
 class ServedModels:
@@ -32,6 +39,11 @@ class ServedModels:
     def __init__(self, engines: Mapping[str, Engine]) -> None:
         self._served = {name: ServedModel(one.model, one) for name, one in engines.items()}
         self._loading: set[str] = set()
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Those that new calls may reach, each once."""
+        return [one.engine for one in self._served.values() if one.adapter is None]
 
     @property
     def descriptions(self) -> list[ModelDescription]:
@@ -49,6 +61,36 @@ class ServedModels:
             served.n_users -= 1
             if served.n_users == 0:
                 served.unused.set()
+
+    async def serve(self, model: ModelDescription, engine: Engine) -> list[ServedModel]:
+        """Serve a model by an engine from now on, with the adapters of what served it before.
+
+        What served it before is returned: it is in use until it is drained. Raises what
+        `Engine.load_adapter` says, and then nothing has changed.
+        """
+        name = model.name
+        taken = self._served.get(name)
+        if taken is not None and taken.adapter is not None:
+            raise AlreadyExists(f"the name {name!r} is an adapter's", field="name")
+        adapters = [one for one in self._served.values() if taken and one.engine is taken.engine]
+        taking_over = [ServedModel(model, engine)]
+        for one in adapters:
+            if one.adapter is not None and not one.leaving:
+                adapter = await engine.load_adapter(one.adapter, one.source)
+                taking_over.append(ServedModel(adapter, engine, one.adapter, one.source))
+        self._served |= {one.model.name: one for one in taking_over}
+        return adapters
+
+    def withdraw(self, name: str) -> list[ServedModel]:
+        """Serve a model and its adapters no longer; they are in use until they are drained.
+
+        Raises `ModelNotFound`.
+        """
+        engine = self._find(name, "name").engine
+        leaving = [one for one in self._served.values() if one.engine is engine]
+        for one in leaving:
+            del self._served[one.model.name]
+        return leaving
 
     async def load_adapter(self, name: str, base_model: str, source: str) -> ModelDescription:
         """Serve an adapter of a model under a name.
@@ -73,7 +115,9 @@ class ServedModels:
             model = await base.engine.load_adapter(name, source)
         finally:
             self._loading.discard(name)
-        self._served[name] = ServedModel(model, base.engine, name)
+        if self._served.get(base_model) is not base:
+            raise Conflict(f"the model {base_model!r} was replaced meanwhile; try again")
+        self._served[name] = ServedModel(model, base.engine, name, source)
         return model
 
     async def unload_adapter(self, name: str) -> None:
@@ -86,9 +130,7 @@ class ServedModels:
             raise ModelNotFound(f"{name!r} is a model, not an adapter", field="name")
         served.leaving = True
         try:
-            while served.n_users:
-                served.unused.clear()
-                await served.unused.wait()
+            await served.drained()
         except BaseException:
             served.leaving = False
             raise
@@ -96,7 +138,8 @@ class ServedModels:
         try:
             await served.engine.unload_adapter(served.adapter)
         finally:
-            del self._served[name]
+            if self._served.get(name) is served:  # or the model was replaced or unloaded meanwhile
+                del self._served[name]
 
     def _find(self, name: str, field: str) -> ServedModel:
         served = self._served.get(name)

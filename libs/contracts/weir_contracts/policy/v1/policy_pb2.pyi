@@ -49,7 +49,9 @@ class AdmitRequest(_message.Message):
 
     @_builtins.property
     def texts(self) -> Global___TextList:
-        """Texts that belong to one request but not together: each is looked at on its own."""
+        """Texts that belong to one request but not together, at most 1025: each is looked at on its own.
+        None where the input has no text, as pictures.
+        """
 
     def __init__(
         self,

@@ -17,9 +17,12 @@ from weir_inference.core.engine import Event, Finished, Load, ModelDescription
 from weir_inference.core.explanation import Explanation, ExplanationRequest
 from weir_inference.core.grammar import Grammar, GrammarSpec
 from weir_inference.core.meter import MeterRecord
+from weir_inference.core.model_host import ModelHost
 from weir_inference.core.phase import Phase
+from weir_inference.core.predictor import Predictor
 from weir_inference.core.replica import Replica
 from weir_inference.core.request import Ending, EndReason, Request
+from weir_inference.core.served_models import ServedModels
 from weir_inference.service import service_of
 from weir_kit.admission import METADATA_KEY, Admission, AdmissionSigner, AdmissionVerifier
 from weir_kit.clock import ManualClock
@@ -207,8 +210,11 @@ async def open_fake() -> AsyncIterator[FakeBench]:
     key = new_key()
     engine, notes = FakeEngine(), Notes()
     verifier = AdmissionVerifier(key.public_pem)
-    replica = Replica({"base": engine}, verifier, notes, notes, ManualClock(), lambda: 2**64 - 2)
-    service = service_of(replica, stall_exit_s=30.0)
+    clock, served = ManualClock(), ServedModels({"base": engine})
+    replica = Replica(served, verifier, notes, notes, clock, lambda: 2**64 - 2)
+    host = ModelHost(None, served, clock, budget_mb=1)  # type: ignore[arg-type]
+    predictor = Predictor(host, verifier, notes, notes, clock)
+    service = service_of(replica, predictor, clock, stall_exit_s=30.0)
     async with local_channel(*service.servicers) as channel:
         yield FakeBench(engine, notes, service, channel, key.signer)
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from weir_inference.core.engine import ModelDescription
 from weir_inference.core.engine_loop import EngineLoop
 from weir_inference.core.limits import Limits
+from weir_inference.core.model_host import ModelHost
+from weir_inference.core.predictor import Predictor
 from weir_inference.core.replica import Replica
 from weir_inference.core.scheduler import Scheduler
+from weir_inference.core.served_models import ServedModels
 from weir_inference.core.step_plan import SliceResult, StepPlan
 from weir_inference.service import service_of
 from weir_kit.admission import AdmissionVerifier
@@ -59,8 +62,11 @@ async def open_service(config: Config, peers: Peers) -> AsyncIterator[Service]:
     engine = EngineLoop(MODEL, Scheduler(LIMITS, [2]), HangingRunner(), clock)
     threading.Thread(target=engine.run).start()  # no daemon: joining it would take for ever
     verifier = AdmissionVerifier(config.admission_public_key)
-    replica = Replica({"base": engine}, verifier, Nowhere(), Nowhere(), clock, lambda: 1)
-    yield service_of(replica, config.stall_exit_s)
+    served, nowhere = ServedModels({"base": engine}), Nowhere()
+    replica = Replica(served, verifier, nowhere, nowhere, clock, lambda: 1)
+    host = ModelHost(None, served, clock, budget_mb=1)  # type: ignore[arg-type]
+    predictor = Predictor(host, verifier, nowhere, nowhere, clock)
+    yield service_of(replica, predictor, clock, config.stall_exit_s)
 
 
 if __name__ == "__main__":

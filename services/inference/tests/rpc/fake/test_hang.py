@@ -17,10 +17,12 @@ from weir_contracts.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from weir_inference.core.engine import ModelDescription
 from weir_inference.core.engine_loop import EngineLoop
 from weir_inference.core.limits import Limits
+from weir_inference.core.predictor import Predictor
 from weir_inference.core.replica import Replica
 from weir_inference.core.request import Request
 from weir_inference.core.sampling import Sampling
 from weir_inference.core.scheduler import Scheduler
+from weir_inference.core.served_models import ServedModels
 from weir_inference.core.step_plan import SliceResult, StepPlan
 from weir_inference.service import service_of
 from weir_kit.admission import METADATA_KEY, Admission
@@ -57,9 +59,11 @@ async def test_health_is_not_serving_while_a_step_hangs_and_serving_after_it() -
     runner, clock, health = GatedRunner(), ManualClock(), Health()
     engine = EngineLoop(MODEL, Scheduler(LIMITS, [2]), runner, clock)
     turning = asyncio.get_running_loop().run_in_executor(None, engine.run)
-    replica = Replica({"base": engine}, None, None, None, clock, None)  # type: ignore[arg-type]
+    served = ServedModels({"base": engine})
+    replica = Replica(served, None, None, None, clock, None)  # type: ignore[arg-type]
+    predictor = Predictor(None, None, None, None, clock)  # type: ignore[arg-type]
     watch = Watch(health, 0.002)
-    watch.start([service_of(replica, stall_exit_s=30)])
+    watch.start([service_of(replica, predictor, clock, stall_exit_s=30)])
     async with local_channel(health.servicer) as channel, asyncio.timeout(20):
         stub = health_pb2_grpc.HealthStub(channel)
 

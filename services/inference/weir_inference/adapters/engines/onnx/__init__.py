@@ -1,0 +1,1 @@
+"""The ONNX engine: models of any kind, tensors in and tensors out, over onnxruntime."""

@@ -1,0 +1,1 @@
+"""Models that run elsewhere: any server with OpenAI's HTTP interface."""

@@ -1,0 +1,1 @@
+"""The files of model versions: from a source to a verified folder here."""

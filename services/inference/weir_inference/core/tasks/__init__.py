@@ -1,0 +1,1 @@
+"""Pipelines: typed inputs to tensors, and the tensors of a model's answer to predictions."""
