@@ -7,7 +7,7 @@ KERNELS := $(wildcard services/inference/weir_inference/adapters/engines/torch/n
 PACKAGES := $(addprefix libs/,contracts kit client cli) $(addprefix services/,gateway tokenizer inference policy billing)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check fmt protos bench-engine
+.PHONY: help setup up demo test check fmt protos bench-engine bench-models
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,3 +52,6 @@ bench-engine: $(READY) ## the torch engine beside its peers (MODEL= PEERS= BATCH
 	@PYTHONPATH=tests/performance$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m engine \
 		$(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS)) $(if $(BATCHES),--batches $(BATCHES)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE)) $(ARGS)
+
+bench-models: $(READY) ## an ONNX model over gRPC beside bare onnxruntime, MLServer and KServe (ARGS=)
+	@cd tests/performance && PYTHONPATH=. ../../$(BIN)/python -m models $(ARGS)

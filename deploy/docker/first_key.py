@@ -23,9 +23,10 @@ from weir_contracts.policy.v1 import tenant_pb2, tenant_pb2_grpc
 TIMEOUT_S = 10
 NANOS_PER_USD = 1_000_000_000
 PRICE = price_pb2.Price(
-    model="*",  # nanos per million tokens: 0.50 and 1.50 USD
+    model="*",  # nanos per million tokens: 0.50 and 1.50 USD; per million texts or pictures: 20 USD
     input_nanos_per_million=500_000_000,
     output_nanos_per_million=1_500_000_000,
+    item_nanos_per_million=20_000_000_000,
 )
 
 

@@ -42,6 +42,7 @@ def test_an_image_differs_from_the_others_only_where_it_must(root: Path, service
             "ARG TORCH_INDEX_URL=",
             'RUN [ -n "$TORCH_INDEX_URL" ] ||',
             "COPY services/inference/models /models",
+            "RUN install -d -o 10001 -g 10001 /var/lib/weir",
         ],
     }.get(service, [])
     assert [line.startswith(start) for line, start in zip(extra, starts, strict=True)] == [

@@ -28,7 +28,7 @@ SERVICES = ("tokenizer", "inference", "policy", "billing", "gateway")
 READY_S_MAX = 90
 STOP_S_MAX = 20  # no request runs, so it takes no grace period
 DATABASES = ("weir_policy", "weir_billing")
-COMPOSE_ONLY = re.compile(r"/run/|0\.0\.0\.0|:50051|:6379|:5432|:4317|/models/weir-tales$")
+COMPOSE_ONLY = re.compile(r"/run/|0\.0\.0\.0|:50051|:6379|:5432|:4317|/models(/weir-tales)?$|/var/lib/")
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -69,6 +69,12 @@ def model(root: Path) -> Path:
         if (folder / "model.safetensors").exists() and (folder / "tokenizer.json").exists():
             return folder
     pytest.skip("there is no model: services/inference/models/weir-tales is missing")
+
+
+@pytest.fixture(scope="module")
+def repository(root: Path) -> Path:
+    """The folder that the image has as /models."""
+    return root / "services/inference/models"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,8 @@ def environments(
     compose: dict[str, Any],
     secrets: Path,
     model: Path,
+    repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     postgres_socket: str,
     redis_server: Path,
     collector: tuple[str, list[tuple[str, str]]],
@@ -137,6 +145,8 @@ def environments(
         r"^redis://redis:6379/0$": f"unix://{redis_server}?db=0",
         r"^http://otel-collector:4317$": collector[0],
         r"=/models/weir-tales$": f"={model}",
+        r"^/models$": str(repository),
+        r"^/var/lib/weir$": str(tmp_path_factory.mktemp("models")),
         r"^0\.0\.0\.0:8080$": f"127.0.0.1:{http_port}",
     } | {rf"^dns:///{name}:50051$": f"dns:///127.0.0.1:{port}" for name, port in port_of.items()}
     return {

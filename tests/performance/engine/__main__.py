@@ -20,7 +20,7 @@ def main() -> None:
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # contenders are ended on the way out
     use_bench_tools()
-    sitting = Sitting.now()
+    sitting = Sitting.now("engine")
     failed = []
     measured: list[Metric] = []
 

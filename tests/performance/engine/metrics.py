@@ -1,4 +1,4 @@
-"""Numbers with where and when they were measured: `results/engine.json`."""
+"""Numbers with where and when they were measured: `results/*.json`."""
 
 import json
 import re
@@ -51,13 +51,13 @@ class Sitting:
     command: str
 
     @classmethod
-    def now(cls) -> "Sitting":
-        """This run."""
+    def now(cls, program: str) -> "Sitting":
+        """This run of a program: `engine`."""
         return cls(
             date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
             machine=machine(),
             commit=commit(),
-            command=shlex.join(["python", "-m", "engine", *sys.argv[1:]]),
+            command=shlex.join(["python", "-m", program, *sys.argv[1:]]),
         )
 
 

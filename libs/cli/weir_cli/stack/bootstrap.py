@@ -21,6 +21,7 @@ CURRENCY = "USD"
 CREDIT_NANOS = 10_000_000_000
 INPUT_NANOS_PER_MILLION = 500_000_000
 OUTPUT_NANOS_PER_MILLION = 1_500_000_000
+ITEM_NANOS_PER_MILLION = 20_000_000_000
 TIMEOUT_S = 10
 
 
@@ -68,6 +69,7 @@ async def _prices(billing: grpc.aio.Channel) -> None:
             model="*",
             input_nanos_per_million=INPUT_NANOS_PER_MILLION,
             output_nanos_per_million=OUTPUT_NANOS_PER_MILLION,
+            item_nanos_per_million=ITEM_NANOS_PER_MILLION,
         )
         book = price_pb2.PublishPriceBookRequest(currency_code=CURRENCY, prices=[price])
         await stub.PublishPriceBook(book, timeout=TIMEOUT_S)

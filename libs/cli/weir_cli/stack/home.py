@@ -40,6 +40,11 @@ class Home:
         return self.folder / "redis"
 
     @property
+    def models(self) -> Path:
+        """What inference fetched, and what was decided on models."""
+        return self.folder / "models"
+
+    @property
     def postgres(self) -> Path:
         """PostgreSQL's data, under its major version: the format belongs to it."""
         return self.folder / "postgres" / "18"

@@ -49,9 +49,14 @@ def model_of(named: str | None) -> Model:
     )
 
 
+def repository() -> Path:
+    """The models that lie beside the inference service's package, as NAME/VERSION/."""
+    return folder_in("weir_inference", ".").parent / "models"
+
+
 def _default() -> Model:
-    """The model that lies beside the inference service's package."""
-    folder = folder_in("weir_inference", ".").parent / "models" / DEFAULT_MODEL
+    """The language model that lies there."""
+    folder = repository() / DEFAULT_MODEL
     if not folder.is_dir():
         raise Failure(f"the default model is not there ({folder}); name one with --model")
     return Model(DEFAULT_MODEL, str(folder))

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from weir_cli.stack import postgres, redis
 from weir_cli.stack.home import Home
-from weir_cli.stack.model import Model
+from weir_cli.stack.model import Model, repository
 from weir_cli.stack.ports import HOST
 from weir_cli.stack.program import Program
 from weir_cli.stack.secrets import Secrets
@@ -98,6 +98,8 @@ def _environment(home: Home, layout: Layout, model: Model) -> dict[str, str]:
         "WEIR_REDIS_URL": redis.url(home),
         "WEIR_HTTP_LISTEN": f"{HOST}:{layout.http_port}",
         "WEIR_MODELS": model.setting,
+        "WEIR_MODEL_REPOSITORY": str(repository()),
+        "WEIR_MODEL_STATE": str(home.models),
         **({"WEIR_INFERENCE_QUANTIZE": model.quantize} if model.quantize else {}),
         "PYTHONUNBUFFERED": "1",
     }
