@@ -13,10 +13,18 @@ import grpc
 import pytest
 
 from weir_contracts.billing.v1 import billing_pb2, billing_pb2_grpc
+from weir_contracts.common.v1 import prediction_pb2 as pb
 from weir_contracts.common.v1.finding_pb2 import ACTION_REDACT, Finding
 from weir_contracts.common.v1.money_pb2 import Money
-from weir_contracts.common.v1.usage_pb2 import TokenUsage
-from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
+from weir_contracts.common.v1.usage_pb2 import TokenUsage, WorkUsage
+from weir_contracts.inference.v1 import (
+    inference_pb2,
+    inference_pb2_grpc,
+    prediction_pb2,
+    prediction_pb2_grpc,
+)
+from weir_contracts.oip.v2 import inference_pb2 as oip_pb2
+from weir_contracts.oip.v2 import inference_pb2_grpc as oip_pb2_grpc
 from weir_contracts.policy.v1 import policy_pb2, policy_pb2_grpc
 from weir_contracts.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 from weir_gateway.config import Config
@@ -29,6 +37,17 @@ from weir_kit.service import Servicer
 
 KEY = "weir_sk_test"
 TEXT = "Once upon a time."
+TASKS = {
+    "moods": "text-classification",
+    "names": "token-classification",
+    "vectors": "embedding",
+    "ranks": "rerank",
+    "animals": "image-classification",
+    "things": "object-detection",
+    "letters": "ocr",
+    "films": "recommendation",
+    "group/sums": "tensors",
+}
 
 
 @dataclass
@@ -40,11 +59,19 @@ class House:
     context_tokens: int = 512
     errors: dict[str, WeirError] = field(default_factory=dict)
     redact_input: str = ""
+    redact_texts: bool = False  # "@" becomes "*" in texts
     allowed_models: tuple[str, ...] = ()
+    tells_work: bool = True  # inference's trailing metadata of calls with tensors
+    predict_at: asyncio.Event | None = None  # models wait for it before they answer
     hold_at: int | None = None  # the engine stops before this token until `go` is set
     fail_at: int | None = None  # the engine raises `errors["token"]` at this token
 
     settled: list[TokenUsage] = field(default_factory=list)
+    work: list[WorkUsage] = field(default_factory=list)  # settled
+    admitted: list[policy_pb2.AdmitRequest] = field(default_factory=list)
+    predicted: list[prediction_pb2.PredictRequest] = field(default_factory=list)
+    inferred: list[oip_pb2.ModelInferRequest] = field(default_factory=list)
+    predicting: int = 0
     released: list[str] = field(default_factory=list)
     records: list[policy_pb2.RecordRequest] = field(default_factory=list)
     generated: list[inference_pb2.GenerateRequest] = field(default_factory=list)
@@ -80,6 +107,7 @@ class PolicyRoom(policy_pb2_grpc.PolicyServiceServicer):
         self.house.fail("Admit")
         if request.api_key != KEY:
             raise InvalidApiKey("the key is not known")
+        self.house.admitted.append(request)
         response = policy_pb2.AdmitResponse(
             admission=f"jwt:{request.request_id}",
             principal=policy_pb2.Principal(tenant_id="acme", project_id="web", key_id="key_1"),
@@ -89,6 +117,11 @@ class PolicyRoom(policy_pb2_grpc.PolicyServiceServicer):
         if self.house.redact_input:
             response.redacted_text = self.house.redact_input
             response.findings.add(rule="email", action=ACTION_REDACT, where="input", start=0, end=3)
+        if self.house.redact_texts and any("@" in text for text in request.texts.texts):
+            response.redacted_texts.texts.extend(
+                text.replace("@", "*") for text in request.texts.texts
+            )
+            response.findings.add(rule="at", action=ACTION_REDACT, where="input", start=1, end=2)
         return response
 
     async def Screen(self, requests: Any, context: Any) -> Any:
@@ -236,7 +269,113 @@ class RepositoryRoom(inference_pb2_grpc.ModelRepositoryServiceServicer):
             )
             for name in ("tales", "group/rhymes")
         ]
+        models += [
+            inference_pb2.Model(name=name, loaded_at_s=1_700_000_000, task=task, version="2")
+            for name, task in TASKS.items()
+        ]
         return inference_pb2.ListModelsResponse(models=models)
+
+
+class PredictionRoom(prediction_pb2_grpc.PredictionServiceServicer):
+    """Every model says the same of every item."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def Predict(self, request: Any, context: Any) -> Any:
+        house = self.house
+        assert value_of(context, "weir-admission") == f"jwt:{request.request_id}"
+        house.predicted.append(request)
+        house.fail("Predict")
+        await computing(house)
+        kind = request.input.WhichOneof("kind")
+        items = request.input.rerank.documents if kind == "rerank" else None
+        if items is None:
+            items = getattr(getattr(request.input, kind), kind)
+        predictions = [prediction(TASKS[request.model], n) for n in range(len(items))]
+        usage = WorkUsage(requests=1, items=len(items), compute_us=700)
+        return prediction_pb2.PredictResponse(version="2", predictions=predictions, usage=usage)
+
+
+class TensorRoom(oip_pb2_grpc.GRPCInferenceServiceServicer):
+    """One model: its output is its first input, under the name OUT."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        return oip_pb2.ModelReadyResponse(ready=request.version in ("", "2"))
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        metadata = oip_pb2.ModelMetadataResponse(
+            name=request.name, versions=["2"], platform="onnxruntime_onnx"
+        )
+        metadata.inputs.add(name="IN", datatype="FP32", shape=[-1, 2])
+        metadata.outputs.add(name="OUT", datatype="FP32", shape=[-1, 2])
+        return metadata
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        names = [request.name] if request.name else [*TASKS]
+        stats = [oip_pb2.ModelStatistics(name=name, version="2") for name in names]
+        return oip_pb2.ModelStatisticsResponse(model_stats=stats)
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        index = oip_pb2.RepositoryIndexResponse()
+        for name in TASKS:
+            index.models.add(name=name, version="2", state="READY")
+        index.models.add(name="asleep", version="1", state="UNAVAILABLE")
+        return index
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        house = self.house
+        assert value_of(context, "weir-admission").startswith("jwt:req_")
+        house.inferred.append(request)
+        house.fail("ModelInfer")
+        await computing(house)
+        response = oip_pb2.ModelInferResponse(
+            model_name=request.model_name, model_version="2", id=request.id
+        )
+        first = request.inputs[0]
+        output = response.outputs.add(name="OUT", datatype=first.datatype, shape=first.shape)
+        if request.raw_input_contents:
+            response.raw_output_contents.append(request.raw_input_contents[0])
+        else:
+            output.contents.CopyFrom(first.contents)
+        if house.tells_work:
+            rows = str(max(1, *first.shape[:1]))
+            context.set_trailing_metadata((("weir-items", rows), ("weir-compute-us", "900")))
+        return response
+
+
+async def computing(house: House) -> None:
+    """A model at work: until it may answer, or is cancelled."""
+    house.predicting += 1
+    await house.notify()
+    try:
+        if house.predict_at is not None:
+            await house.predict_at.wait()
+    finally:
+        house.predicting -= 1
+        await house.notify()
+
+
+def prediction(task: str, n: int) -> pb.Prediction:
+    """What a model of the task says of the item at place `n`."""
+    box = pb.Box(x_min=1, y_min=2, x_max=3, y_max=4, label="cat", score=0.5)
+    classes = pb.Classes(classes=[pb.ScoredClass(label="good", score=0.75)])
+    spans = [pb.Span(start=0, end=2, label="name", score=0.5)]
+    item = pb.Recommendation(id="m1", title="Solaris", score=2, because=["m0"])
+    by_task = {
+        "text-classification": pb.Prediction(classes=classes),
+        "image-classification": pb.Prediction(classes=classes),
+        "token-classification": pb.Prediction(spans=pb.Spans(spans=spans)),
+        "embedding": pb.Prediction(embedding=pb.Embedding(values=[0.5, -0.25, n])),
+        "rerank": pb.Prediction(score=float(n)),
+        "object-detection": pb.Prediction(boxes=pb.Boxes(boxes=[box], width=8, height=6)),
+        "ocr": pb.Prediction(lines=pb.Lines(lines=[pb.Line(box=box, text="EXIT", turned=180)])),
+        "recommendation": pb.Prediction(recommendations=pb.Recommendations(items=[item])),
+    }
+    return by_task[task]
 
 
 class BillingRoom(billing_pb2_grpc.BillingServiceServicer):
@@ -253,9 +392,12 @@ class BillingRoom(billing_pb2_grpc.BillingServiceServicer):
     async def Settle(self, request: Any, context: Any) -> Any:
         self.house.fail("Settle")
         assert value_of(context, "weir-admission") == f"jwt:{request.request_id}"
-        self.house.settled.append(request.usage)
+        if request.HasField("work"):
+            self.house.work.append(request.work)
+        else:
+            self.house.settled.append(request.usage)
         await self.house.notify()
-        nanos = request.usage.input_tokens + request.usage.output_tokens
+        nanos = request.usage.input_tokens + request.usage.output_tokens + 100 * request.work.items
         return billing_pb2.SettleResponse(charged=Money(nanos=nanos, currency_code="USD"))
 
     async def Release(self, request: Any, context: Any) -> Any:
@@ -294,6 +436,12 @@ class LocalPeers:
             _servicer("inference.v1.InferenceService", inference_pb2_grpc, InferenceRoom(house)),
             _servicer(
                 "inference.v1.ModelRepositoryService", inference_pb2_grpc, RepositoryRoom(house)
+            ),
+            _servicer("inference.v1.PredictionService", prediction_pb2_grpc, PredictionRoom(house)),
+            Servicer(
+                "inference.GRPCInferenceService",
+                TensorRoom(house),
+                oip_pb2_grpc.add_GRPCInferenceServiceServicer_to_server,
             ),
             _servicer("billing.v1.BillingService", billing_pb2_grpc, BillingRoom(house)),
             Health().servicer,

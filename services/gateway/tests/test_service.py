@@ -10,11 +10,16 @@ from weir_gateway.service import SPEC, open_service
 from weir_kit.config import ConfigError
 
 
-async def test_the_gateway_serves_two_grpc_services(peers: Any) -> None:
+async def test_the_gateway_serves_its_grpc_services(peers: Any) -> None:
     async with open_service(Config(("127.0.0.1", 0), 5.0), peers) as service:
         names = [servicer.full_name for servicer in service.servicers]
     assert SPEC.name == service.name == "gateway"
-    assert names == ["weir.gateway.v1.GenerationService", "weir.gateway.v1.ModelService"]
+    assert names == [
+        "weir.gateway.v1.GenerationService",
+        "weir.gateway.v1.PredictionService",
+        "weir.gateway.v1.ModelService",
+        "inference.GRPCInferenceService",
+    ]
 
 
 async def test_a_port_that_is_taken_is_named(peers: Any) -> None:

@@ -6,13 +6,13 @@ from weir_contracts.common.v1.chat_pb2 import Chat, ChatMessage
 from weir_contracts.common.v1.finding_pb2 import Action as ActionProto
 from weir_contracts.common.v1.finding_pb2 import Finding as FindingProto
 from weir_contracts.common.v1.money_pb2 import Money as MoneyProto
-from weir_contracts.common.v1.usage_pb2 import TokenUsage
+from weir_contracts.common.v1.usage_pb2 import TokenUsage, WorkUsage
 from weir_contracts.inference.v1.inference_pb2 import Choices as ChoicesProto
 from weir_contracts.inference.v1.inference_pb2 import FinishReason as FinishReasonProto
 from weir_contracts.inference.v1.inference_pb2 import Grammar as GrammarProto
 from weir_contracts.inference.v1.inference_pb2 import Priority as PriorityProto
 from weir_contracts.inference.v1.inference_pb2 import Sampling as SamplingProto
-from weir_gateway.core.call import Action, Finding, FinishReason, Message, Money, Usage
+from weir_gateway.core.call import Action, Finding, FinishReason, Message, Money, Usage, Work
 from weir_gateway.core.sampling import Grammar, GrammarKind, Priority, Sampling
 from weir_kit.errors import Internal
 
@@ -70,6 +70,16 @@ def usage_to_proto(usage: Usage) -> TokenUsage:
 def usage_of_proto(usage: TokenUsage) -> Usage:
     """Tokens."""
     return Usage(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+
+
+def work_to_proto(work: Work) -> WorkUsage:
+    """Work."""
+    return WorkUsage(requests=work.requests, items=work.items, compute_us=work.compute_us)
+
+
+def work_of_proto(work: WorkUsage) -> Work:
+    """Work."""
+    return Work(work.requests, work.items, work.compute_us)
 
 
 def money_to_proto(money: Money | None) -> MoneyProto | None:

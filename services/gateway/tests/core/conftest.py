@@ -10,6 +10,7 @@ import pytest
 from weir_gateway.core.call import (
     Action,
     Call,
+    Charge,
     Finding,
     FinishReason,
     Input,
@@ -21,6 +22,7 @@ from weir_gateway.core.call import (
     RateLimit,
     Started,
     Usage,
+    Work,
 )
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.generate import Generation
@@ -28,6 +30,7 @@ from weir_gateway.core.logprob import Scored
 from weir_gateway.core.models import Models
 from weir_gateway.core.ports import (
     Admission,
+    AnyCall,
     Decoded,
     Delta,
     Model,
@@ -36,6 +39,9 @@ from weir_gateway.core.ports import (
     Record,
     Screened,
 )
+from weir_gateway.core.predict import Predictions
+from weir_gateway.core.prediction import Answer, Predicted, PredictionCall, Texts
+from weir_gateway.core.running import Running
 from weir_kit.clock import ManualClock
 from weir_kit.errors import Conflict, NotFound
 
@@ -46,9 +52,9 @@ HOLD_BACK_CHARS = 3
 
 @dataclass
 class World:
-    """All four peers: one token is one character, one currency unit of nanos a token.
+    """All four peers: one token is one character, one currency unit of nanos a token or an item.
 
-    `more_texts` are those of the outputs after the first.
+    `more_texts` are those of the outputs after the first. The model `moods` classifies texts.
     """
 
     text: str = "once upon a time"
@@ -57,23 +63,27 @@ class World:
     finish: FinishReason = FinishReason.STOP
     context_tokens: int = 512
     redacted: Input | None = None
-    model_names: tuple[str, ...] = ("tales",)
+    redacted_texts: tuple[str, ...] | None = None
+    model_names: tuple[str, ...] = ("tales", "moods")
     base_models: dict[str, str] = field(default_factory=dict)
+    tasks: dict[str, str] = field(default_factory=lambda: {"moods": "text-classification"})
     allowed_models: frozenset[str] = frozenset()
 
     steps: int = 0
     on_step: Callable[[int, str], None] = lambda step, name: None
     holds: dict[str, str] = field(default_factory=dict)
     reserved: list[tuple[int, int, int]] = field(default_factory=list)
+    reserved_work: list[Work] = field(default_factory=list)
     priced: list[Model] = field(default_factory=list)
     tokenizers: set[str] = field(default_factory=set)
-    settled: list[Usage] = field(default_factory=list)
+    settled: list[Charge] = field(default_factory=list)
     releases: int = 0
     records: list[Record] = field(default_factory=list)
     engines_running: int = 0
     engines_started: int = 0
     decoders: list["World._Decoder"] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    predicted: list[PredictionCall] = field(default_factory=list)
     encoded: list[Input] = field(default_factory=list)
     models_asked: int = 0
 
@@ -82,7 +92,8 @@ class World:
         self.closings = Closings(backoffs_s=(0.0, 0.0, 0.0))
         ports = Ports(policy=self, tokenizer=self, inference=self, billing=self)
         self.models_on_offer = Models(self, self.clock)
-        self.generation = Generation(ports, self.models_on_offer, self.closings, self.clock)
+        around = (ports, self.models_on_offer, Running(self.closings), self.closings, self.clock)
+        self.generation, self.predictions = Generation(*around), Predictions(*around)
 
     def call(self, **changes: object) -> Call:
         plain = Call(
@@ -94,6 +105,22 @@ class World:
             streamed=True,
         )
         return replace(plain, **changes)  # type: ignore[arg-type]
+
+    def prediction(self, **changes: object) -> PredictionCall:
+        plain = PredictionCall(
+            request_id="req_1",
+            api_key="weir_sk_x",
+            model="moods",
+            input=Texts(("good", "bad")),
+            timeout_s=60.0,
+        )
+        return replace(plain, **changes)  # type: ignore[arg-type]
+
+    async def ask(self, **changes: object) -> Predicted:
+        """One prediction, with its closings done."""
+        predicted = await self.predictions.predict(self.prediction(**changes))
+        await self.closings.drain()
+        return predicted
 
     async def run(self, **changes: object) -> list[Started | Piece | Outcome]:
         """All events of one call, with its closings done."""
@@ -113,7 +140,7 @@ class World:
         await self.step("authenticate")
         return self._admission()
 
-    async def admit(self, call: Call, timeout_s: float) -> Admission:
+    async def admit(self, call: AnyCall, timeout_s: float) -> Admission:
         await self.step("admit")
         await self.step("admitted")
         return self._admission()
@@ -121,7 +148,14 @@ class World:
     def _admission(self) -> Admission:
         principal = Principal("acme", "web", "key_1")
         limit = RateLimit(60, 59, 1.0)
-        return Admission("jwt", principal, (), self.redacted, limit, self.allowed_models)
+        return Admission(
+            "jwt",
+            principal,
+            redacted=self.redacted,
+            redacted_texts=self.redacted_texts,
+            rate_limit=limit,
+            allowed_models=self.allowed_models,
+        )
 
     @asynccontextmanager
     async def screener(
@@ -207,7 +241,14 @@ class World:
         await self.step("models")
         self.models_asked += 1
         return tuple(
-            Model(name, self.context_tokens, 0, self.base_models.get(name, ""))
+            Model(
+                name,
+                self.context_tokens,
+                0,
+                self.base_models.get(name, ""),
+                self.tasks.get(name, "generation"),
+                "3",
+            )
             for name in self.model_names
         )
 
@@ -238,32 +279,47 @@ class World:
         finally:
             self.engines_running -= 1
 
+    async def predict(self, call: PredictionCall, admission: Admission, timeout_s: float) -> Answer:
+        self.engines_running += 1
+        self.predicted.append(call)
+        try:
+            await self.step("queued")
+            await self.step("computed")
+            return Answer("3", ["answer"] * len(call.input), Work(1, len(call.input), 700))
+        finally:
+            self.engines_running -= 1
+
     # Billing
 
     async def reserve(
         self,
-        call: Call,
+        call: AnyCall,
         model: Model,
         admission: Admission,
-        worst: Usage,
+        worst: Charge,
         ttl_s: int,
         timeout_s: float,
     ) -> bool:
         await self.step("reserve")
         self.priced.append(model)
-        self.reserved.append((worst.input_tokens, worst.output_tokens, ttl_s))
+        if isinstance(worst, Usage):
+            self.reserved.append((worst.input_tokens, worst.output_tokens, ttl_s))
+        else:
+            self.reserved_work.append(worst)
         held = self.holds.setdefault(call.request_id, "held") == "held"
         await self.step("reserved")
         return held
 
     async def settle(
-        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+        self, request_id: str, admission: Admission, charge: Charge, timeout_s: float
     ) -> Money:
         await self.step("settle")
         self._close(request_id, "settled")
-        self.settled.append(usage)
+        self.settled.append(charge)
         await self.step("settled")
-        return Money(usage.input_tokens + usage.output_tokens, "USD")
+        if isinstance(charge, Work):
+            return Money(charge.items, "USD")
+        return Money(charge.input_tokens + charge.output_tokens, "USD")
 
     async def release(self, request_id: str, admission: Admission, timeout_s: float) -> None:
         await self.step("release")

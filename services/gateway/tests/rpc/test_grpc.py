@@ -225,7 +225,10 @@ async def test_tokens_are_counted_free_of_charge(stub: Any, house: Any) -> None:
 async def test_models_are_listed_as_far_as_the_key_may_use_them(gateway: Any, house: Any) -> None:
     stub: Any = model_pb2_grpc.ModelServiceStub(gateway.channel)
     listed = await stub.ListModels(model_pb2.ListModelsRequest(), metadata=METADATA)
-    assert [model.name for model in listed.models] == ["group/rhymes", "tales"]
+    told = {model.name: (model.task, model.version) for model in listed.models}
+    assert [*told] == sorted(told)
+    assert told["tales"] == told["group/rhymes"] == ("generation", "")
+    assert told["moods"] == ("text-classification", "2")
     house.allowed_models = ("tales",)
     listed = await stub.ListModels(model_pb2.ListModelsRequest(), metadata=METADATA)
     assert [(model.name, model.context_tokens) for model in listed.models] == [("tales", 512)]

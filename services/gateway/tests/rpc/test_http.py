@@ -65,8 +65,14 @@ async def test_what_is_no_json_object_is_400(http: httpx.AsyncClient, body: byte
 
 async def test_a_body_over_a_mebibyte_is_refused(http: httpx.AsyncClient) -> None:
     answer = await http.post(CHAT, content=b" " * ((1 << 20) + 1))
-    assert answer.status_code == 400
+    assert answer.status_code == 413
     assert "1048576 bytes" in answer.json()["error"]["message"]
+
+
+async def test_a_compressed_body_is_refused_as_such(http: httpx.AsyncClient) -> None:
+    answer = await http.post(CHAT, content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 400
+    assert "content-encoding" in answer.json()["error"]["message"]
 
 
 async def test_half_a_surrogate_pair_is_refused(http: httpx.AsyncClient) -> None:

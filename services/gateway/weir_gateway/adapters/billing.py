@@ -3,9 +3,9 @@
 import grpc
 
 from weir_contracts.billing.v1 import billing_pb2, billing_pb2_grpc
-from weir_gateway.core.call import Call, Money, Usage
-from weir_gateway.core.ports import Admission, Model
-from weir_gateway.translation import money_of_proto, usage_to_proto
+from weir_gateway.core.call import Charge, Money, Usage
+from weir_gateway.core.ports import Admission, AnyCall, Model
+from weir_gateway.translation import money_of_proto, usage_to_proto, work_to_proto
 from weir_kit.admission import METADATA_KEY
 from weir_kit.status import raising_weir_errors
 
@@ -18,10 +18,10 @@ class BillingPeer:
 
     async def reserve(
         self,
-        call: Call,
+        call: AnyCall,
         model: Model,
         admission: Admission,
-        worst: Usage,
+        worst: Charge,
         ttl_s: int,
         timeout_s: float,
     ) -> bool:
@@ -29,10 +29,13 @@ class BillingPeer:
             request_id=call.request_id,
             model=model.name,
             base_model=model.base_model,
-            input_tokens=worst.input_tokens,
-            max_output_tokens=worst.output_tokens,
             ttl_s=ttl_s,
         )
+        if isinstance(worst, Usage):
+            request.input_tokens = worst.input_tokens
+            request.max_output_tokens = worst.output_tokens
+        else:
+            request.max_work.CopyFrom(work_to_proto(worst))
         with raising_weir_errors():
             response = await self._stub.Reserve(
                 request, timeout=timeout_s, metadata=_metadata(admission)
@@ -40,9 +43,13 @@ class BillingPeer:
         return response.hold.state == billing_pb2.HOLD_STATE_HELD
 
     async def settle(
-        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+        self, request_id: str, admission: Admission, charge: Charge, timeout_s: float
     ) -> Money:
-        request = billing_pb2.SettleRequest(request_id=request_id, usage=usage_to_proto(usage))
+        request = billing_pb2.SettleRequest(request_id=request_id)
+        if isinstance(charge, Usage):
+            request.usage.CopyFrom(usage_to_proto(charge))
+        else:
+            request.work.CopyFrom(work_to_proto(charge))
         with raising_weir_errors():
             response = await self._stub.Settle(
                 request, timeout=timeout_s, metadata=_metadata(admission)

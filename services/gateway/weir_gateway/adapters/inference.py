@@ -7,10 +7,12 @@ from typing import Any
 import grpc
 
 from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
+from weir_gateway.adapters.predictions import PredictionPeer
 from weir_gateway.core.call import Call, Prompt
 from weir_gateway.core.limits import input_field
 from weir_gateway.core.logprob import Scored
-from weir_gateway.core.ports import Admission, Delta, Model
+from weir_gateway.core.ports import GENERATION, Admission, Delta, Model
+from weir_gateway.core.prediction import Answer, PredictionCall
 from weir_gateway.translation import (
     FINISH_REASONS_OF_PROTO,
     PRIORITIES,
@@ -28,14 +30,13 @@ class InferencePeer:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = inference_pb2_grpc.InferenceServiceStub(channel)
         self._repository = inference_pb2_grpc.ModelRepositoryServiceStub(channel)
+        self._predictions = PredictionPeer(channel)
 
     async def models(self, timeout_s: float) -> tuple[Model, ...]:
         with raising_weir_errors():
             request = inference_pb2.ListModelsRequest()
             response = await self._repository.ListModels(request, timeout=timeout_s)
-        return tuple(
-            Model(m.name, m.context_tokens, m.loaded_at_s, m.base_model) for m in response.models
-        )
+        return tuple(map(_model, response.models))
 
     async def generate(
         self, call: Call, admission: Admission, prompt: Prompt, timeout_s: float
@@ -71,6 +72,9 @@ class InferencePeer:
         finally:
             stream.cancel()  # of no effect on a stream that has ended
 
+    async def predict(self, call: PredictionCall, admission: Admission, timeout_s: float) -> Answer:
+        return await self._predictions.predict(call, admission, timeout_s)
+
 
 @contextmanager
 def _naming_fields(call: Call) -> Iterator[None]:
@@ -84,6 +88,17 @@ def _naming_fields(call: Call) -> Iterator[None]:
         names = {"prompt_token_ids": input_field(call.input), "prompt_top_logprobs": "top_logprobs"}
         error.field = names.get(name, name) or None
         raise
+
+
+def _model(model: inference_pb2.Model) -> Model:
+    return Model(
+        model.name,
+        model.context_tokens,
+        model.loaded_at_s,
+        model.base_model,
+        model.task or GENERATION,  # inference says none where it knows nothing but generation
+        model.version,
+    )
 
 
 def _delta(response: inference_pb2.GenerateResponse) -> Delta:

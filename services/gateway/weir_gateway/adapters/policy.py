@@ -9,8 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from weir_contracts.policy.v1 import policy_pb2, policy_pb2_grpc
 from weir_gateway.adapters.exchange import Exchange, exchange
-from weir_gateway.core.call import Call, Input, RateLimit
-from weir_gateway.core.ports import Admission, Principal, Record, Screened
+from weir_gateway.core.call import Input, RateLimit, Usage, Work
+from weir_gateway.core.ports import Admission, AnyCall, Principal, Record, Screened
+from weir_gateway.core.prediction import PredictionCall, texts_of
 from weir_gateway.translation import (
     chat_of_proto,
     chat_to_proto,
@@ -18,6 +19,7 @@ from weir_gateway.translation import (
     findings_to_proto,
     money_to_proto,
     usage_to_proto,
+    work_to_proto,
 )
 from weir_kit.status import raising_weir_errors
 
@@ -31,11 +33,14 @@ class PolicyPeer:
     async def authenticate(self, api_key: str, timeout_s: float) -> Admission:
         return await self._admit(policy_pb2.AdmitRequest(api_key=api_key), timeout_s)
 
-    async def admit(self, call: Call, timeout_s: float) -> Admission:
+    async def admit(self, call: AnyCall, timeout_s: float) -> Admission:
         request = policy_pb2.AdmitRequest(
             request_id=call.request_id, api_key=call.api_key, model=call.model
         )
-        if isinstance(call.input, str):
+        if isinstance(call, PredictionCall):
+            request.texts.SetInParent()  # also where there are none: pictures have no text
+            request.texts.texts.extend(texts_of(call.input))
+        elif isinstance(call.input, str):
             request.text = call.input
         else:
             request.chat.CopyFrom(chat_to_proto(call.input))
@@ -51,6 +56,7 @@ class PolicyPeer:
             principal=Principal(principal.tenant_id, principal.project_id, principal.key_id),
             findings=findings_of_proto(response.findings),
             redacted=_redacted(response),
+            redacted_texts=_redacted_texts(response),
             rate_limit=RateLimit(limit.limit, limit.remaining, limit.reset_s),
             allowed_models=frozenset(response.allowed_models),
         )
@@ -67,12 +73,15 @@ class PolicyPeer:
             yield ScreenStream(stream)
 
     async def record(self, record: Record, timeout_s: float) -> None:
+        used = record.used
         request = policy_pb2.RecordRequest(
             request_id=record.request_id,
             principal=_principal_to_proto(record.principal),
             model=record.model,
             outcome=record.outcome,
-            usage=usage_to_proto(record.usage),
+            model_version=record.model_version,
+            usage=usage_to_proto(used) if isinstance(used, Usage) else None,
+            work=work_to_proto(used) if isinstance(used, Work) else None,
             charged=money_to_proto(record.charged),
             findings=findings_to_proto(record.findings),
             trace_id=record.trace_id,
@@ -110,6 +119,12 @@ def _redacted(response: policy_pb2.AdmitResponse) -> Input | None:
         case "redacted_text":
             return response.redacted_text
     return None
+
+
+def _redacted_texts(response: policy_pb2.AdmitResponse) -> tuple[str, ...] | None:
+    if not response.HasField("redacted_texts"):
+        return None
+    return tuple(response.redacted_texts.texts)
 
 
 def _principal_to_proto(principal: Principal) -> policy_pb2.Principal:

@@ -44,7 +44,7 @@ class Call:
     `timeout_s`: the whole request takes no longer. `trace_id`: 32 hexadecimal digits, or empty.
     `n`: outputs, each of `max_output_tokens` at most. `top_logprobs`: tell of each token how likely
     it was, with so many of the likeliest; None: tell nothing. `echo`: each text begins with the
-    prompt, and what is told of tokens with the prompt's.
+    prompt, and what is told of tokens with the prompt's. `version`: of the model, "" for any.
     """
 
     request_id: str
@@ -61,6 +61,7 @@ class Call:
     top_logprobs: int | None = None
     echo: bool = False
     priority: Priority = Priority.NORMAL
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Usage:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call of a model that answers in one piece used; each count has a price of its own."""
+
+    requests: int = 0
+    items: int = 0
+    compute_us: int = 0
+
+
+Charge = Usage | Work
+"""What is held, charged and recorded."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
-"""The charging rule: the one place that says what a request costs, in tokens."""
+"""The charging rule: the one place that says what a request costs, in tokens or in work."""
 
 from enum import Enum, auto
 
-from weir_gateway.core.call import Call, Prompt, Usage
+from weir_gateway.core.call import Call, Prompt, Usage, Work
+from weir_gateway.core.prediction import PredictionCall
 
 
 class Ending(Enum):
     """How a request came to its end, as far as money goes."""
 
-    FINISHED = auto()  # the engine, a stop string or a content rule ended the text
+    FINISHED = auto()  # the engine, a stop string or a content rule ended the text; or: answered
     DISCONNECTED = auto()  # the client went away or cancelled
     FAILED = auto()  # an error of ours, a deadline among them
 
@@ -43,3 +44,17 @@ def charged_usage(
     if free:
         return None
     return Usage(usage.input_tokens, usage.cached_input_tokens, released_tokens)
+
+
+def worst_work(call: PredictionCall) -> Work:
+    """The most that a prediction can be charged for: it cannot compute longer than it may take."""
+    return Work(1, len(call.input), round(call.timeout_s * 1e6))
+
+
+def charged_work(ending: Ending, work: Work | None) -> Work | None:
+    """What a prediction is charged for, or None if its hold is given back whole.
+
+    The published rule: an **answer** is charged for what it took, as the model's service counted.
+    What **failed**, and what a client did not wait for, is free.
+    """
+    return work if ending is Ending.FINISHED else None

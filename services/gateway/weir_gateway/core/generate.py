@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from weir_gateway.core.call import (
     Call,
@@ -14,6 +15,7 @@ from weir_gateway.core.call import (
     Prompt,
     Started,
 )
+from weir_gateway.core.charge import worst_usage
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
 from weir_gateway.core.echo import echo_of
@@ -21,10 +23,12 @@ from weir_gateway.core.limits import check, check_told, input_field
 from weir_gateway.core.models import Models
 from weir_gateway.core.outputs import merged, parted, prompt_only
 from weir_gateway.core.ports import Delta, Model, Ports
+from weir_gateway.core.progress import Progress
 from weir_gateway.core.run import Run
 from weir_gateway.core.running import Running
 from weir_gateway.core.spelling import Spelling
 from weir_gateway.core.stages import decode, screen
+from weir_gateway.core.tasks import check_generates
 from weir_kit.clock import Clock
 from weir_kit.errors import ContextLengthExceeded, InvalidArgument
 
@@ -35,12 +39,14 @@ TokenIds = tuple[int, ...]
 class Generation:
     """Generates, governed and metered: the request path of the whole house."""
 
-    def __init__(self, ports: Ports, models: Models, closings: Closings, clock: Clock) -> None:
+    def __init__(
+        self, ports: Ports, models: Models, running: Running, closings: Closings, clock: Clock
+    ) -> None:
         self._ports = ports
         self._models = models
+        self._running = running
         self._closings = closings
         self._clock = clock
-        self._running = Running(closings)
 
     async def generate(self, call: Call) -> AsyncGenerator[Started | Piece | Outcome, None]:
         """`Started`, then pieces of text, then the `Outcome`, whose usage is charged by then.
@@ -57,15 +63,20 @@ class Generation:
             ):
                 prompt = await self._prompt(run, encoding)
                 model = await self._models.get(call.model)
-                await run.reserve(model, prompt)
+                run.model_version = model.version
+                progress = Progress(len(prompt.token_ids), call.n, streamed=call.streamed)
+                await run.reserve(model, worst_usage(call, prompt), progress.owed)
                 async with aclosing(self._pieces(run, model, prompt)) as pieces:
                     async for piece in pieces:
-                        if not run.engine_started:
-                            yield run.start()
-                        run.count(piece)
+                        if not progress.engine_started:
+                            progress.engine_started = True
+                            yield Started(call.request_id, run.admission.rate_limit)
+                        progress.count(piece)
+                        run.findings += piece.findings
                         if piece.text or piece.logprobs:
                             yield piece
-                yield await run.finish()
+                outcome = Outcome(progress.ended(), progress.usage, None, run.findings)
+                yield replace(outcome, cost=await run.finish(outcome.finish.value))
 
     async def complete(self, call: Call) -> Completion:
         """The whole texts at once; as `generate`."""
@@ -96,28 +107,30 @@ class Generation:
     async def _encoding(
         self, call: Call, deadline: Deadline
     ) -> AsyncGenerator[asyncio.Task[TokenIds], None]:
-        task = asyncio.create_task(self._encode(call.model, call.input, deadline))
+        task = asyncio.create_task(self._encode(call, call.input, deadline))
         try:
             yield task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _encode(self, name: str, text: Input, deadline: Deadline) -> TokenIds:
-        model = await self._models.get(name)  # an unknown model is our error, not the tokenizer's
+    async def _encode(self, call: Call, text: Input, deadline: Deadline) -> TokenIds:
+        # What the model cannot do is our error, not the tokenizer's.
+        model = await self._models.get(call.model)
+        check_generates(model, call.version)
         return await self._ports.tokenizer.encode(model.tokenizer, text, deadline.remaining_s())
 
-    async def _admit(self, call: Call, deadline: Deadline) -> Run:
+    async def _admit(self, call: Call, deadline: Deadline) -> Run[Call]:
         admission = await self._ports.policy.admit(call, deadline.remaining_s())
         return Run(call, admission, deadline, self._ports, self._closings, self._clock)
 
-    async def _prompt(self, run: Run, encoding: asyncio.Task[TokenIds]) -> Prompt:
+    async def _prompt(self, run: Run[Call], encoding: asyncio.Task[TokenIds]) -> Prompt:
         """What the engine reads: the encoding made meanwhile, unless a rule redacted the input."""
         call, redacted = run.call, run.admission.redacted
         if redacted is None:
             token_ids = await encoding
         else:
-            token_ids = await self._encode(call.model, redacted, run.deadline)
+            token_ids = await self._encode(call, redacted, run.deadline)
         if not token_ids:
             raise InvalidArgument("the input has no tokens", field=input_field(call.input))
         model = await self._models.get(call.model)
@@ -127,7 +140,9 @@ class Generation:
         check_told(call, prompt)
         return prompt
 
-    async def _pieces(self, run: Run, model: Model, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+    async def _pieces(
+        self, run: Run[Call], model: Model, prompt: Prompt
+    ) -> AsyncGenerator[Piece, None]:
         call, timeout_s = run.call, run.deadline.remaining_s()
         deltas = self._ports.inference.generate(call, run.admission, prompt, timeout_s)
         if call.max_output_tokens == 0:
@@ -143,7 +158,7 @@ class Generation:
 
     def _output(
         self,
-        run: Run,
+        run: Run[Call],
         model: Model,
         prompt: Prompt,
         output: int,

@@ -31,11 +31,7 @@ def check(call: Call) -> None:
 
     Field names are core's (`max_output_tokens`, `messages[0].role`); wires may have their own.
     """
-    if not REQUEST_ID.fullmatch(call.request_id):
-        raise InvalidArgument(
-            "request_id must be 1 to 64 letters, digits, - and _, beginning with a letter or digit",
-            field="request_id",
-        )
+    check_request_id(call.request_id)
     check_model(call.model)
     check_input(call.input)
     check_sampling(call.sampling)
@@ -63,6 +59,15 @@ def check_told(call: Call, prompt: Prompt) -> None:
             f"an answer has at most {TOLD_LOGPROBS_MAX} log-probabilities: ask for fewer of them, "
             "fewer tokens or fewer outputs",
             field="top_logprobs",
+        )
+
+
+def check_request_id(request_id: str) -> None:
+    """A request's id is short and plain."""
+    if not REQUEST_ID.fullmatch(request_id):
+        raise InvalidArgument(
+            "request_id must be 1 to 64 letters, digits, - and _, beginning with a letter or digit",
+            field="request_id",
         )
 
 

@@ -7,10 +7,11 @@ the task that reads it) cancels the work behind it.
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from weir_gateway.core.call import (
     Call,
+    Charge,
     Finding,
     FinishReason,
     Input,
@@ -20,6 +21,10 @@ from weir_gateway.core.call import (
     Usage,
 )
 from weir_gateway.core.logprob import Scored
+from weir_gateway.core.prediction import Answer, PredictionCall
+
+AnyCall = Call | PredictionCall
+GENERATION = "generation"
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,22 @@ class Principal:
 
 @dataclass(frozen=True)
 class Admission:
-    """Policy's yes. `token`: its signed form; `redacted`: the input, if a rule changed it."""
+    """Policy's yes. `token`: its signed form; `redacted`: the input, if a rule changed it.
+
+    `redacted_texts` are in the place of a prediction's texts, as many.
+    """
 
     token: str = field(repr=False)
     principal: Principal
     findings: tuple[Finding, ...] = ()
     redacted: Input | None = field(default=None, repr=False)
+    redacted_texts: tuple[str, ...] | None = field(default=None, repr=False)
     rate_limit: RateLimit = field(default_factory=RateLimit)
     allowed_models: frozenset[str] = frozenset()
+
+    def may_use(self, model: str) -> bool:
+        """Whether it is for the key to know of a model; a key without a list knows of all."""
+        return not self.allowed_models or model in self.allowed_models
 
 
 @dataclass(frozen=True)
@@ -83,34 +96,46 @@ class Delta:
 class Model:
     """A model that is loaded, or an adapter of `base_model`.
 
-    `context_tokens`: prompt and output together, at most.
+    `context_tokens`: prompt and output together, at most. `version`: the one that answers by
+    default; empty for what has none.
     """
 
     name: str
     context_tokens: int
     created_at_s: int
     base_model: str = ""
+    task: str = GENERATION
+    version: str = ""
 
     @property
     def tokenizer(self) -> str:
         """Its tokenizer's name: a model's own, so an adapter's is its model's."""
         return self.base_model or self.name
 
+    @property
+    def generates(self) -> bool:
+        """Whether it writes text, token by token; else it answers in one piece."""
+        return self.task == GENERATION
+
 
 @dataclass(frozen=True)
 class Record:
-    """The audit record. `outcome`: a finish reason, `disconnected` or an error's reason."""
+    """The audit record. `outcome`: a finish reason, `disconnected` or an error's reason.
+
+    `used` is what was charged; None: nothing. `model_version` answered, if the model has versions.
+    """
 
     request_id: str
     principal: Principal
     model: str
     outcome: str
-    usage: Usage
+    used: Charge | None
     charged: Money | None
     findings: tuple[Finding, ...]
     trace_id: str
     started_at_s: float
     duration_ms: float
+    model_version: str = ""
 
 
 class Screener(Protocol):
@@ -136,7 +161,7 @@ class Policy(Protocol):
         """Check the key alone. Raises `InvalidApiKey`."""
         ...
 
-    async def admit(self, call: Call, timeout_s: float) -> Admission:
+    async def admit(self, call: AnyCall, timeout_s: float) -> Admission:
         """Decide on a request.
 
         Raises `InvalidApiKey`, `ModelNotAllowed`, `ContentBlocked`, `RateLimited`.
@@ -197,16 +222,44 @@ class Inference(Protocol):
         """
         ...
 
+    async def predict(self, call: PredictionCall, admission: Admission, timeout_s: float) -> Answer:
+        """Answer for every item.
+
+        Raises `QueueFull`, `ModelNotFound` for a version that there is not, and `InvalidArgument`
+        for what only the model can judge.
+        """
+        ...
+
+
+class TensorModels(Protocol):
+    """What models tell of themselves by the Open Inference Protocol: in the wire's own messages."""
+
+    async def ready(self, name: str, version: str, timeout_s: float) -> bool:
+        """Whether a model can be called."""
+        ...
+
+    async def metadata(self, name: str, version: str, timeout_s: float) -> Any:
+        """What it takes and gives. Raises `ModelNotFound`."""
+        ...
+
+    async def statistics(self, name: str, version: str, timeout_s: float) -> Any:
+        """What it has done; "" is every model, or version. Raises `ModelNotFound`."""
+        ...
+
+    async def index(self, timeout_s: float) -> Any:
+        """All in the repository."""
+        ...
+
 
 class Billing(Protocol):
     """Money held before the work and charged after; every method is idempotent by request id."""
 
     async def reserve(
         self,
-        call: Call,
+        call: AnyCall,
         model: Model,
         admission: Admission,
-        worst: Usage,
+        worst: Charge,
         ttl_s: int,
         timeout_s: float,
     ) -> bool:
@@ -217,9 +270,9 @@ class Billing(Protocol):
         ...
 
     async def settle(
-        self, request_id: str, admission: Admission, usage: Usage, timeout_s: float
+        self, request_id: str, admission: Admission, charge: Charge, timeout_s: float
     ) -> Money:
-        """Charge `usage` and give the rest of the hold back: the charge."""
+        """Charge `charge` and give the rest of the hold back: the charge."""
         ...
 
     async def release(self, request_id: str, admission: Admission, timeout_s: float) -> None:

@@ -3,18 +3,17 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from weir_gateway.core.call import Call, Finding, Money, Outcome, Piece, Prompt, Started, Usage
-from weir_gateway.core.charge import Ending, charged_usage, worst_usage
+from weir_gateway.core.call import Charge, Finding, Money
+from weir_gateway.core.charge import Ending
 from weir_gateway.core.closings import Closings
 from weir_gateway.core.deadline import Deadline
-from weir_gateway.core.ports import Admission, Model, Ports, Record
-from weir_gateway.core.progress import Progress
+from weir_gateway.core.ports import Admission, AnyCall, Model, Ports, Record
 from weir_kit.clock import Clock
 from weir_kit.errors import (
     Conflict,
@@ -30,6 +29,8 @@ from weir_kit.errors import (
 
 log = logging.getLogger(__name__)
 
+AsCall = TypeVar("AsCall", bound=AnyCall)
+
 HOLD_MARGIN_S = 30
 HOLD_TTL_S_MAX = 3600
 DISCONNECTED = "disconnected"
@@ -44,14 +45,16 @@ REFUSALS = (
 )
 
 
-class Run:
+class Run(Generic[AsCall]):
     """Keeps the promise, however its `async with` block is left: where money may be held, exactly
     one of settle and release follows, and every admitted request is recorded once.
+
+    `findings` and `model_version` go into the record as they are when it closes.
     """
 
     def __init__(
         self,
-        call: Call,
+        call: AsCall,
         admission: Admission,
         deadline: Deadline,
         ports: Ports,
@@ -61,7 +64,8 @@ class Run:
         self.call = call
         self.admission = admission
         self.deadline = deadline
-        self.engine_started = False
+        self.findings: tuple[Finding, ...] = admission.findings
+        self.model_version = ""
         self._policy = ports.policy
         self._billing = ports.billing
         self._closings = closings
@@ -69,17 +73,20 @@ class Run:
         self._started_at_s = clock.now_s()
         self._started_monotonic_s = clock.monotonic_s()
         self._reserving: asyncio.Task[bool] | None = None
+        self._owed: Callable[[Ending], Charge | None] = _nothing
         self._closed = False
-        self._progress = Progress(0, call.n)
-        self._findings: tuple[Finding, ...] = admission.findings
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def reserve(self, model: Model, prompt: Prompt) -> None:
-        """Hold the worst-case price for a little longer than the request may take."""
-        self._progress = Progress(len(prompt.token_ids), self.call.n)
-        worst = worst_usage(self.call, prompt)
+    async def reserve(
+        self, model: Model, worst: Charge, owed: Callable[[Ending], Charge | None]
+    ) -> None:
+        """Hold the price of `worst` for a little longer than the request may take.
+
+        `owed` tells what is charged, whenever and however the request ends; None: nothing.
+        """
+        self._owed = owed
         ttl_s = min(math.ceil(self.call.timeout_s) + HOLD_MARGIN_S, HOLD_TTL_S_MAX)
         timeout_s = self.deadline.remaining_s()
         # In a task that outlives the client: billing may have taken the call already.
@@ -93,22 +100,12 @@ class Run:
                 field="request_id",
             )
 
-    def start(self) -> Started:
-        """The engine has started."""
-        self.engine_started = True
-        return Started(self.call.request_id, self.admission.rate_limit)
+    async def finish(self, outcome: str) -> Money | None:
+        """Settle a request that came to its end; the charge is real when this returns.
 
-    def count(self, piece: Piece) -> None:
-        """Take note of a piece that is handed out now."""
-        self._progress.count(piece)
-        self._findings += piece.findings
-
-    async def finish(self) -> Outcome:
-        """Settle a generation that came to its end; the charge is real when this returns."""
-        progress = self._progress
-        outcome = Outcome(progress.ended(), progress.usage, None, self._findings)
-        settling = self._close(Ending.FINISHED, outcome.finish.value)
-        return replace(outcome, cost=await asyncio.shield(settling))
+        None when billing was away: it then charges the hold from the meter when it expires.
+        """
+        return await asyncio.shield(self._close(Ending.FINISHED, outcome))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
@@ -124,26 +121,19 @@ class Run:
     def _close(self, ending: Ending, outcome: str) -> "asyncio.Task[Money | None]":
         assert not self._closed
         self._closed = True
-        usage = charged_usage(
-            ending,
-            engine_started=self.engine_started,
-            usage=self._progress.usage,
-            # An answer that is not streamed is handed out at its end.
-            released_tokens=self._progress.released_tokens if self.call.streamed else 0,
-        )
-        request_id = self.call.request_id
-        settling = self._closings.start(request_id, self._pay(usage))
-        self._closings.start(request_id, self._record(outcome, usage, settling))
+        charge, request_id = self._owed(ending), self.call.request_id
+        settling = self._closings.start(request_id, self._pay(charge))
+        self._closings.start(request_id, self._record(outcome, charge, settling))
         return settling
 
-    async def _pay(self, usage: Usage | None) -> Money | None:
+    async def _pay(self, charge: Charge | None) -> Money | None:
         """Settle, or release where nothing is charged. None: nothing was, or nobody knows yet."""
         if not await self._may_be_held():
             return None
         try:
-            if usage is None:
+            if charge is None:
                 return await self._closings.attempt(self._release)
-            return await self._closings.attempt(partial(self._settle, usage))
+            return await self._closings.attempt(partial(self._settle, charge))
         except (WeirError, TimeoutError) as error:
             # Billing's sweeper closes the hold from the meter record when it expires.
             log.error(
@@ -159,8 +149,8 @@ class Run:
         # False: the hold of an earlier request, closed by it.
         return held is not False and not isinstance(held, REFUSALS)
 
-    async def _settle(self, usage: Usage, timeout_s: float) -> Money:
-        return await self._billing.settle(self.call.request_id, self.admission, usage, timeout_s)
+    async def _settle(self, charge: Charge, timeout_s: float) -> Money:
+        return await self._billing.settle(self.call.request_id, self.admission, charge, timeout_s)
 
     async def _release(self, timeout_s: float) -> None:
         # Without a hold to release, the reservation never reached the ledger: as good.
@@ -168,7 +158,7 @@ class Run:
             await self._billing.release(self.call.request_id, self.admission, timeout_s)
 
     async def _record(
-        self, outcome: str, usage: Usage | None, settling: "asyncio.Task[Money | None]"
+        self, outcome: str, charge: Charge | None, settling: "asyncio.Task[Money | None]"
     ) -> None:
         duration_ms = (self._clock.monotonic_s() - self._started_monotonic_s) * 1000
         record = Record(
@@ -176,14 +166,19 @@ class Run:
             principal=self.admission.principal,
             model=self.call.model,
             outcome=outcome,
-            usage=usage or Usage(),
+            used=charge,
             charged=await settling,
-            findings=self._findings,
+            findings=self.findings,
             trace_id=self.call.trace_id,
             started_at_s=self._started_at_s,
             duration_ms=duration_ms,
+            model_version=self.model_version,
         )
         try:
             await self._closings.attempt(partial(self._policy.record, record))
         except (WeirError, TimeoutError) as error:
             log.error("%s was not recorded: %s", record.request_id, type(error).__name__)
+
+
+def _nothing(ending: Ending) -> None:
+    """What is owed before anything is held."""

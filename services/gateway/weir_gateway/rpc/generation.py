@@ -1,6 +1,6 @@
 """`weir.gateway.v1.GenerationService`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import fields
 from typing import Any
@@ -99,13 +99,12 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         streamed: bool,
     ) -> Call:
         spec = request.spec
-        remaining_s = context.time_remaining()
         return Call(
             request_id=request.request_id or self._ids.new("req"),
             api_key=api_key(context),
             model=spec.model,
             input=_input(spec),
-            timeout_s=self._timeout_s if remaining_s is None else min(self._timeout_s, remaining_s),
+            timeout_s=call_timeout_s(context, self._timeout_s),
             streamed=streamed,
             max_output_tokens=spec.max_output_tokens
             if spec.HasField("max_output_tokens")
@@ -125,15 +124,26 @@ def api_key(context: Any) -> str:
     return bearer_key(value_of(context, "authorization"))
 
 
+def call_timeout_s(context: Any, timeout_s: float) -> float:
+    """How long the call may take: `timeout_s`, or the client's deadline if that is sooner."""
+    remaining_s: float | None = context.time_remaining()
+    return timeout_s if remaining_s is None else min(timeout_s, remaining_s)
+
+
 @contextmanager
-def naming_fields(names: dict[str, str]) -> Iterator[None]:
-    """An error that names a field of core's names the request's field: `messages[0].role` too."""
+def naming_fields(names: Mapping[str, str]) -> Iterator[None]:
+    """An error that names a field of core's names the request's field: `messages[0].role` too.
+
+    So does its message, where it begins with the field.
+    """
     try:
         yield
     except WeirError as error:
-        if error.field is not None:
-            name, bracket, rest = error.field.partition("[")
-            error.field = names.get(name, name) + bracket + rest
+        if (core := error.field) is not None:
+            name, bracket, rest = core.partition("[")
+            error.field = names.get(core) or names.get(name, name) + bracket + rest
+            if error.message.startswith(f"{core} "):
+                error.message = error.field + error.message.removeprefix(core)
         raise
 
 

@@ -29,5 +29,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
 def _model(model: Model) -> pb.Model:
     return pb.Model(
-        name=model.name, context_tokens=model.context_tokens, created_at_s=model.created_at_s
+        name=model.name,
+        context_tokens=model.context_tokens,
+        created_at_s=model.created_at_s,
+        task=model.task,
+        version=model.version,
     )

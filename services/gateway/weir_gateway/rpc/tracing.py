@@ -1,6 +1,7 @@
-"""What spans say about a generation (OpenTelemetry's GenAI conventions). Never content."""
+"""What spans say about a request (OpenTelemetry's GenAI conventions). Never content."""
 
 from weir_gateway.core.call import Call, Outcome
+from weir_gateway.core.prediction import Predicted, PredictionCall
 from weir_kit.spans import REQUEST_ID_ATTRIBUTE, Attribute
 
 
@@ -32,4 +33,27 @@ def outcome_attributes(outcome: Outcome) -> dict[str, Attribute]:
     }
     if outcome.cost is not None:
         attributes["weir.cost_nanos"] = outcome.cost.nanos
+    return attributes
+
+
+def prediction_attributes(call: PredictionCall) -> dict[str, Attribute]:
+    """What is known of a prediction at the start."""
+    return {
+        REQUEST_ID_ATTRIBUTE: call.request_id,
+        "gen_ai.provider.name": "weir",
+        "gen_ai.request.model": call.model,
+        "weir.input": type(call.input).__name__,
+        "weir.items": len(call.input),
+    }
+
+
+def predicted_attributes(predicted: Predicted) -> dict[str, Attribute]:
+    """What is known of it at the end."""
+    attributes: dict[str, Attribute] = {
+        "weir.model_version": predicted.answer.version,
+        "weir.compute_us": predicted.answer.work.compute_us,
+        "weir.findings": len(predicted.findings),
+    }
+    if predicted.cost is not None:
+        attributes["weir.cost_nanos"] = predicted.cost.nanos
     return attributes

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from weir_gateway.core.call import Call, Completion, Finding, Outcome, Piece, Usage
+from weir_gateway.core.call import Call, Completion, Finding, Money, Outcome, Piece, Usage
 from weir_gateway.core.ports import Model
 from weir_gateway.rpc.openai.shape import Json, Shape
 
@@ -27,7 +27,7 @@ class Answers:
                 self._shape.whole(index, choice, logprobs=logprobs)
                 for index, choice in enumerate(completion.choices)
             ],
-            "usage": _usage(completion.outcome.usage),
+            "usage": usage_json(completion.outcome.usage),
             "system_fingerprint": None,
             "weir": self._extras(completion.outcome),
         }
@@ -48,7 +48,7 @@ class Answers:
             for index, ended in enumerate(outcome.outputs)
         ]
         if self._include_usage:
-            chunks.append({**self._chunk(), "usage": _usage(outcome.usage)})
+            chunks.append({**self._chunk(), "usage": usage_json(outcome.usage)})
         chunks[-1]["weir"] = self._extras(outcome)
         return chunks
 
@@ -59,22 +59,26 @@ class Answers:
         return chunk
 
     def _extras(self, outcome: Outcome) -> Json:
-        cost = outcome.cost
-        inputs = [_finding(f, None) for f in outcome.findings if f.where == "input"]
-        return {
-            "request_id": self._call.request_id,
-            "cost_nanos": None if cost is None else cost.nanos,
-            "currency": None if cost is None else cost.currency,
-            "findings": inputs
-            + [
-                _finding(finding, index)
-                for index, ended in enumerate(outcome.outputs)
-                for finding in ended.findings
-            ],
-        }
+        inputs = [finding_json(f) for f in outcome.findings if f.where == "input"]
+        outputs = [
+            finding_json(finding, index)
+            for index, ended in enumerate(outcome.outputs)
+            for finding in ended.findings
+        ]
+        return weir_json(self._call.request_id, outcome.cost, inputs + outputs)
 
 
-def _finding(finding: Finding, choice: int | None) -> Json:
+def weir_json(request_id: str, cost: Money | None, findings: list[Json]) -> Json:
+    """What Weir tells beside OpenAI's fields; no cost where billing was away."""
+    return {
+        "request_id": request_id,
+        "cost_nanos": None if cost is None else cost.nanos,
+        "currency": None if cost is None else cost.currency,
+        "findings": findings,
+    }
+
+
+def finding_json(finding: Finding, choice: int | None = None) -> Json:
     """Where a rule matched: in the input, or in the text of a choice."""
     return {
         "rule": finding.rule,
@@ -87,13 +91,15 @@ def _finding(finding: Finding, choice: int | None) -> Json:
 
 
 def model_json(model: Model) -> Json:
-    """A model, with its context size as one more field."""
+    """A model, with what it does, its version and its context size as more fields."""
     return {
         "id": model.name,
         "object": "model",
         "created": model.created_at_s,
         "owned_by": "weir",
         "context_tokens": model.context_tokens,
+        "task": model.task,
+        "version": model.version or None,
     }
 
 
@@ -102,7 +108,8 @@ def to_json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _usage(usage: Usage) -> Json:
+def usage_json(usage: Usage) -> Json:
+    """Tokens in OpenAI's words."""
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,

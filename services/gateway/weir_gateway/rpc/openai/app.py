@@ -1,6 +1,6 @@
 """The HTTP API as an ASGI application."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from weir_gateway.core.catalogue import Catalogue
 from weir_gateway.core.generate import Generation
 from weir_gateway.core.ports import Readiness
+from weir_gateway.core.predict import Predictions
 from weir_gateway.rpc.bearer import bearer_key
 from weir_gateway.rpc.openai.answers import model_json, to_json
 from weir_gateway.rpc.openai.chat import ChatShape
@@ -18,20 +19,23 @@ from weir_gateway.rpc.openai.completions import CompletionShape
 from weir_gateway.rpc.openai.endpoint import Endpoint
 from weir_gateway.rpc.openai.generation import GenerationHandler
 from weir_gateway.rpc.openai.http_call import HttpCall
+from weir_gateway.rpc.openai.prediction import READS, PredictionHandler
 from weir_kit.clock import Clock
 from weir_kit.ids import Ids
 
 
 def openai_app(
     generation: Generation,
+    predictions: Predictions,
     catalogue: Catalogue,
     readiness: Readiness,
     *,
     clock: Clock,
     ids: Ids,
     timeout_s: float,
+    more: Sequence[Route] = (),
 ) -> Starlette:
-    """The routes: completions, models, and two probes that need no key."""
+    """The routes: completions, predictions, models, two probes that need no key; then `more`."""
     models, probes = ModelHandlers(catalogue), ProbeHandlers(readiness)
     routes = [
         Route("/healthz", probes.live, methods=["GET"]),
@@ -47,6 +51,10 @@ def openai_app(
         handler = GenerationHandler(shape, generation, clock, timeout_s)
         endpoint = Endpoint(f"POST {shape.path}", ids, handler)
         routes.append(Route(shape.path, endpoint, methods=["POST"]))
+    for path, read in READS.items():
+        endpoint = Endpoint(f"POST {path}", ids, PredictionHandler(read, predictions, timeout_s))
+        routes.append(Route(path, endpoint, methods=["POST"]))
+    routes.extend(more)
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
 
 
@@ -89,11 +97,14 @@ class ProbeHandlers:
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
-    """404 and 405 in OpenAI's shape."""
+    """404 and 405 in OpenAI's shape, under `/v2` in the Open Inference Protocol's."""
     assert isinstance(error, HTTPException)
     what = "this path does not exist" if error.status_code == 404 else "the method is not allowed"
+    message = f"{what}: {request.method} {request.url.path[:200]}"
+    if request.url.path.startswith("/v2"):
+        return _json({"error": message}, error.status_code, error.headers)
     content = {
-        "message": f"{what}: {request.method} {request.url.path[:200]}",
+        "message": message,
         "type": "invalid_request_error",
         "param": None,
         "code": None,

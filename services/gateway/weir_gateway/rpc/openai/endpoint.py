@@ -7,7 +7,8 @@ from starlette.types import Receive, Scope, Send
 
 from weir_gateway.rpc.openai.answers import to_json
 from weir_gateway.rpc.openai.errors import error_headers, error_json
-from weir_gateway.rpc.openai.http_call import ClientGone, HttpCall
+from weir_gateway.rpc.openai.http_call import BodyTooLarge, ClientGone, HttpCall
+from weir_gateway.rpc.openai.shape import Json
 from weir_kit import telemetry
 from weir_kit.errors import Internal, WeirError, wire_of
 from weir_kit.ids import Ids
@@ -15,17 +16,28 @@ from weir_kit.spans import REQUEST_ID_ATTRIBUTE
 
 log = logging.getLogger(__name__)
 
+TOO_LARGE = 413
 CLIENT_GONE = 499  # nginx's: nobody was there to be answered
 Handler = Callable[[HttpCall], Awaitable[None]]
 
 
 class Endpoint:
-    """An ASGI application around one handler; `name` is the span's, as `GET /v1/models`."""
+    """An ASGI application around one handler; `name` is the span's, as `GET /v1/models`.
 
-    def __init__(self, name: str, ids: Ids, handler: Handler) -> None:
+    `error_body` is the shape of its errors.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ids: Ids,
+        handler: Handler,
+        error_body: Callable[[WeirError], Json] = error_json,
+    ) -> None:
         self._name = name
         self._ids = ids
         self._handler = handler
+        self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._ids.new("req")
@@ -60,13 +72,13 @@ class Endpoint:
         else:
             return "OK"
         http.span.annotate(**{"error.type": wire_of(failure).reason})
-        await _say(http, failure)
+        await self._say(http, failure)
         return wire_of(failure).status
 
-
-async def _say(http: HttpCall, error: WeirError) -> None:
-    """What went wrong: as the answer, or as the last event of a stream that has begun."""
-    if not http.status:
-        await http.answer(wire_of(error).http, error_json(error), error_headers(error))
-    elif not http.ended:
-        await http.emit(to_json(error_json(error)), last=True)
+    async def _say(self, http: HttpCall, error: WeirError) -> None:
+        """What went wrong: as the answer, or as the last event of a stream that has begun."""
+        if not http.status:
+            status = TOO_LARGE if isinstance(error, BodyTooLarge) else wire_of(error).http
+            await http.answer(status, self._error_body(error), error_headers(error))
+        elif not http.ended:
+            await http.emit(to_json(self._error_body(error)), last=True)

@@ -30,6 +30,10 @@ class Fields:
         self._values = {name: value for name, value in values.items() if value is not None}
         self._prefix = prefix
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there, not read yet."""
+        return name in self._values
+
     def take(self, name: str) -> Any:
         """The field as it is; None if it is absent."""
         return self._values.pop(name, None)
@@ -94,9 +98,13 @@ class Fields:
             why = "is not supported" if name in neutral else "is not known"
             raise self.wrong(name[:NAME_CHARS_MAX], why)
 
+    def path(self, name: str) -> str:
+        """What the field is called, seen from the body."""
+        return self._prefix + name
+
     def wrong(self, name: str, why: str) -> InvalidArgument:
         """An error about one field."""
-        field = self._prefix + name
+        field = self.path(name)
         return InvalidArgument(f"{field} {why}", field=field)
 
 

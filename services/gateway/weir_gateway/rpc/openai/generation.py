@@ -1,23 +1,21 @@
 """The endpoints that generate."""
 
-import asyncio
 from contextlib import aclosing
 
-from weir_gateway.core.call import Call, Outcome, Piece, RateLimit, Started
+from weir_gateway.core.call import Call, Outcome, Piece, Started
 from weir_gateway.core.generate import Generation
 from weir_gateway.rpc.bearer import bearer_key
 from weir_gateway.rpc.openai.answers import Answers, to_json
 from weir_gateway.rpc.openai.fields import Fields, parse_object
 from weir_gateway.rpc.openai.http_call import HttpCall
+from weir_gateway.rpc.openai.rate_limit import rate_limit_headers
 from weir_gateway.rpc.openai.shape import Shape
 from weir_gateway.rpc.openai.wanted import Wanted
 from weir_gateway.rpc.tracing import call_attributes, outcome_attributes
 from weir_kit import telemetry
 from weir_kit.clock import Clock
-from weir_kit.errors import DeadlineExceeded, WeirError
+from weir_kit.errors import WeirError
 
-# Past its deadline a request ends by itself, unless the client does not read: then after this.
-STUCK_S = 5.0
 DONE = b"[DONE]"
 
 
@@ -41,10 +39,7 @@ class GenerationHandler:
         answers = Answers(self._shape, call, created_s, include_usage=wanted.include_usage)
         generate = self._stream if wanted.streamed else self._complete
         try:
-            async with asyncio.timeout(self._timeout_s + STUCK_S):
-                await http.while_connected(generate(http, call, answers))
-        except TimeoutError:
-            raise DeadlineExceeded("the client took the answer too slowly") from None
+            await http.within(self._timeout_s, generate(http, call, answers))
         except WeirError as error:
             if error.field is not None:
                 error.field = wanted.names.get(error.field, error.field)
@@ -71,7 +66,7 @@ class GenerationHandler:
     async def _complete(self, http: HttpCall, call: Call, answers: Answers) -> None:
         completion = await self._generation.complete(call)
         http.span.annotate(**outcome_attributes(completion.outcome))
-        headers = _rate_limit_headers(completion.started.rate_limit)
+        headers = rate_limit_headers(completion.started.rate_limit)
         await http.answer(200, answers.whole(completion), headers)
 
     async def _stream(self, http: HttpCall, call: Call, answers: Answers) -> None:
@@ -81,19 +76,8 @@ class GenerationHandler:
                     case Piece():
                         await http.emit(to_json(answers.piece(event)))
                     case Started():
-                        await http.begin_events(_rate_limit_headers(event.rate_limit))
+                        await http.begin_events(rate_limit_headers(event.rate_limit))
                         await http.emit(*map(to_json, answers.opening()))
                     case Outcome():
                         http.span.annotate(**outcome_attributes(event))
                         await http.emit(*map(to_json, answers.closing(event)), DONE, last=True)
-
-
-def _rate_limit_headers(limit: RateLimit) -> dict[str, str]:
-    """OpenAI's headers of the requests-per-minute limit; none if there is no limit."""
-    if not limit.limit:
-        return {}
-    return {
-        "x-ratelimit-limit-requests": str(limit.limit),
-        "x-ratelimit-remaining-requests": str(limit.remaining),
-        "x-ratelimit-reset-requests": f"{limit.reset_s:.3f}s",
-    }

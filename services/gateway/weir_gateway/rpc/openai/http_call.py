@@ -8,13 +8,19 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from weir_gateway.rpc.openai.answers import to_json
-from weir_kit.errors import InvalidArgument
+from weir_kit.errors import DeadlineExceeded, InvalidArgument
 from weir_kit.telemetry import OpenSpan
 
 T = TypeVar("T")
 
 BODY_BYTES_MAX = 1 << 20
+ITEMS_BODY_BYTES_MAX = 16 << 20  # where there may be pictures and tensors
 BODY_TIMEOUT_S = 30.0
+STUCK_S = 5.0  # past its deadline a request ends by itself, unless the client does not read
+
+
+class BodyTooLarge(InvalidArgument):
+    """The body has more bytes than its path takes: 413."""
 
 
 class ClientGone(Exception):
@@ -36,8 +42,13 @@ class HttpCall:
         self._receive = receive
         self._send = send
 
-    async def body(self) -> bytes:
-        """The body. Raises `ClientGone`, and `InvalidArgument` if it is too large or slow."""
+    async def body(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        """The body.
+
+        Raises `ClientGone`, `BodyTooLarge`, and `InvalidArgument` if it is slow or compressed.
+        """
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise InvalidArgument("the body must not be compressed: leave out content-encoding")
         parts, size, more = [], 0, True
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -47,8 +58,8 @@ class HttpCall:
                         raise ClientGone
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    if size > BODY_BYTES_MAX:
-                        raise InvalidArgument(f"the body has more than {BODY_BYTES_MAX} bytes")
+                    if size > bytes_max:
+                        raise BodyTooLarge(f"the body has more than {bytes_max} bytes")
                     more = message.get("more_body", False)
         except TimeoutError:
             raise InvalidArgument(f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
@@ -68,13 +79,29 @@ class HttpCall:
             watching.cancel()
             await asyncio.gather(working, watching, return_exceptions=True)
 
+    async def within(self, timeout_s: float, work: Coroutine[Any, Any, T]) -> T:
+        """`work` that takes `timeout_s` and answers, while connected.
+
+        Raises `DeadlineExceeded` `STUCK_S` later where the client does not read the answer.
+        """
+        try:
+            async with asyncio.timeout(timeout_s + STUCK_S):
+                return await self.while_connected(work)
+        except TimeoutError:
+            raise DeadlineExceeded("the client took the answer too slowly") from None
+
     async def answer(
         self, status: int, content: Any, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer with JSON."""
-        body = to_json(content)
+        await self.answer_bytes(status, to_json(content), "application/json", headers or {})
+
+    async def answer_bytes(
+        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]
+    ) -> None:
+        """Answer with any content."""
         length = {"content-length": str(len(body))}
-        await self._start(status, "application/json", {**(headers or {}), **length})
+        await self._start(status, content_type, {**headers, **length})
         self.ended = True
         await self._send({"type": "http.response.body", "body": body})
 

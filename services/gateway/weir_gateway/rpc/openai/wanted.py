@@ -55,7 +55,7 @@ def read_wanted(
     values that ask for nothing.
     """
     streamed = fields.flag("stream")
-    max_tokens, max_tokens_field = _max_tokens(fields, 0 if echo else 1)
+    max_tokens, max_tokens_field = read_max_tokens(fields, 0 if echo else 1)
     sampling, grammar_field = read_sampling(fields)
     n = fields.integer("n", 1, OUTPUTS_MAX)
     wanted = Wanted(
@@ -63,7 +63,7 @@ def read_wanted(
         input=text,
         max_output_tokens=max_tokens,
         sampling=sampling,
-        stop=_stop(fields),
+        stop=read_stop(fields),
         streamed=streamed,
         include_usage=_include_usage(fields, streamed),
         n=1 if n is None else n,
@@ -80,7 +80,8 @@ def read_wanted(
     return wanted
 
 
-def _max_tokens(fields: Fields, low: int) -> tuple[int | None, str]:
+def read_max_tokens(fields: Fields, low: int) -> tuple[int | None, str]:
+    """How many tokens an output may have, and the name of the field that said so."""
     old = fields.integer("max_tokens", low, INT32_MAX)
     new = fields.integer("max_completion_tokens", low, INT32_MAX)
     if old is not None and new is not None:
@@ -88,7 +89,8 @@ def _max_tokens(fields: Fields, low: int) -> tuple[int | None, str]:
     return (old, "max_tokens") if new is None else (new, "max_completion_tokens")
 
 
-def _stop(fields: Fields) -> tuple[str, ...]:
+def read_stop(fields: Fields) -> tuple[str, ...]:
+    """Stop strings: one, or a list."""
     value = fields.take("stop")
     texts = [value] if isinstance(value, str) else value or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
