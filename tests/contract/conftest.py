@@ -1,6 +1,6 @@
 """One small service, served over the wire and in process: every test here runs over both."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -61,10 +61,11 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
             full_name: str = "weir.contract.v1.ContractService",
             client_token: str | None = TOKEN,
             governed: bool = True,
+            hosted: Collection[str] = (),
             call_s_max: float = 600.0,
             **behaviours: Any,
         ) -> Stub:
-            inbound = Inbound(TOKEN, call_s_max=call_s_max)
+            inbound = Inbound(TOKEN, hosted=hosted, call_s_max=call_s_max)
             servicers = (*servicers, servicer_of(full_name, behaviours))
             if request.param == "local":
                 channel = await _local(stack, inbound, servicers)

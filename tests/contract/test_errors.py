@@ -170,6 +170,21 @@ async def test_the_public_api_needs_no_service_token(serve: Any) -> None:
     assert (await stub.unary_unary(StringValue(value="a"))).value == "a"
 
 
+@pytest.mark.parametrize("hosted", ["gateway", "inference"])
+async def test_the_open_protocol_needs_no_service_token_at_the_gateway_alone(
+    serve: Any, hosted: str
+) -> None:
+    async def handler(request: StringValue, context: Any) -> StringValue:
+        return request
+
+    name = "inference.GRPCInferenceService"
+    stub = await serve(client_token=None, hosted=[hosted], full_name=name, unary_unary=handler)
+    if hosted == "gateway":
+        assert (await stub.unary_unary(StringValue(value="a"))).value == "a"
+    else:
+        assert (await outcome(stub, "unary_unary")).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_a_service_of_like_name_is_not_the_public_api(serve: Any) -> None:
     async def handler(request: StringValue, context: Any) -> StringValue:
         return request

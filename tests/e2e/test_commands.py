@@ -50,8 +50,11 @@ def test_chat_answers_a_prompt_and_says_what_it_cost(stack: Any) -> None:
 
 
 def test_models_lists_what_is_loaded(stack: Any) -> None:
-    [model] = stack.weir_json("models")
-    assert model["name"] == stack.model and model["engine"] == "torch"
+    models = {model["name"]: model for model in stack.weir_json("models")}
+    tasks = {model["task"] for model in models.values()}
+    assert tasks >= {"generation", "text-classification", "image-classification", "recommendation"}
+    model = models[stack.model]
+    assert model["engine"] == "torch"
     assert model["parameters"] > 0 and model["context_tokens"] > 0
     assert (model["dtype"], model["quantization"]) == ("bf16", "")
 

@@ -29,7 +29,7 @@ async def test_the_asynchronous_client_answers_the_same(stack: Any) -> None:
         async with client.stream(stack.model, TEXT, max_output_tokens=12, temperature=0) as stream:
             pieces = [text async for text in stream]
         assert "".join(pieces) == whole.text
-        assert [model.name for model in await client.models()] == [stack.model]
+        assert stack.model in [model.name for model in await client.models()]
 
 
 async def test_both_doors_lead_to_the_same_text(stack: Any) -> None:

@@ -70,7 +70,7 @@ async def run_host(
     host = load(HostConfig, environ)
     configs = [load(spec.config, environ) for spec in specs]
     names = tuple(spec.name for spec in specs)
-    inbound, health = Inbound(host.service_token), Health()
+    inbound, health = Inbound(host.service_token, hosted=names), Health()
     local, server = LocalServer(inbound), GrpcServer(inbound, health)
     channel = govern(LocalChannel(local), service_token=host.service_token)
     peers = HostPeers(names, channel, host.addresses, host.service_token)
@@ -86,6 +86,7 @@ async def run_host(
             with telemetry.use_service(spec.name):
                 service = await stack.enter_async_context(spec.open(config, peers))
             services.append(service)
+            _check_apart(services)
             for servicer in service.servicers:
                 _add(servicer, local, server)
         try:
@@ -107,6 +108,19 @@ def find_specs(names: Sequence[str]) -> list[ServiceSpec]:
             known = ", ".join(sorted(installed)) or "none"
             raise ConfigError(f"no service {name!r} is installed; installed: {known}")
     return [installed[name].load() for name in names]
+
+
+def _check_apart(services: Sequence[Service]) -> None:
+    """Raises ConfigError for two services that serve one name: they need a process each."""
+    served: dict[str, str] = {}
+    for service in services:
+        for servicer in service.servicers:
+            other = served.setdefault(servicer.full_name, service.name)
+            if other != service.name:
+                raise ConfigError(
+                    f"{other} and {service.name} both serve {servicer.full_name}: "
+                    "host each in a process of its own"
+                )
 
 
 def _add(servicer: Servicer, local: LocalServer, server: GrpcServer) -> None:

@@ -8,7 +8,7 @@ import hmac
 import inspect
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 CALL_S_MAX = 600.0  # for calls whose client set no deadline
 PLAIN = ("/grpc.health.v1.Health/", "/grpc.reflection.")  # served as they are
-TOKENLESS = ("/weir.gateway.v1.",)  # the public API: the gateway asks for keys of its own
+# The public API needs no token: the gateway asks for keys of its own. It and inference both serve
+# the Open Inference Protocol, and only the gateway's is public.
+PUBLIC = ("/weir.gateway.v1.",)
+OPEN_INFERENCE = "/inference.GRPCInferenceService/"
 UNTRACED = ("/weir.telemetry.",)  # looking at traces should not make more of them
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -32,10 +35,17 @@ Run = Callable[[Any, Context], Awaitable[Any]]
 
 
 class Inbound:
-    """Wraps handlers. Without a `service_token` calls need none: for tests."""
+    """Wraps handlers of the `hosted` services. Without a `service_token` none is asked for."""
 
-    def __init__(self, service_token: str | None, *, call_s_max: float = CALL_S_MAX) -> None:
+    def __init__(
+        self,
+        service_token: str | None,
+        *,
+        hosted: Collection[str] = (),
+        call_s_max: float = CALL_S_MAX,
+    ) -> None:
         self._token = service_token.encode() if service_token is not None else None
+        self._public = (*PUBLIC, OPEN_INFERENCE) if "gateway" in hosted else PUBLIC
         self._call_s_max = call_s_max
         self._wrapped: dict[str, Handler] = {}  # by full method; never more than there are methods
 
@@ -54,9 +64,10 @@ class Inbound:
     def _made(self, method: str, handler: Handler) -> Handler:
         behaviour, make = _arity(handler)
         work = _streaming(behaviour) if handler.response_streaming else _unary(behaviour)
-        service = service_of(method)
+        public = method.startswith(self._public)
+        service = "gateway" if public else service_of(method)
         traced = not method.startswith(UNTRACED)
-        token = None if method.startswith(TOKENLESS) else self._token
+        token = None if public else self._token
         name = method[1:]
 
         async def governed(request: Any, context: Any) -> Any:

@@ -37,14 +37,18 @@ def test_models_and_defaults_are_read(environ: dict[str, str]) -> None:
 def test_the_readme_tells_every_setting_and_its_default() -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     for one in settings_of(Config):
-        cell = "required" if one.default is REQUIRED else f"`{as_written(one.default)}`"
+        cell = as_written(one.default)
         assert f"| `{one.variable}` | {cell} |" in readme, one.variable
 
 
 def as_written(value: object) -> str:
+    if value is REQUIRED:
+        return "required"
+    if value in ("", ()):
+        return "none"
     if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return "`on`" if value else "`off`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -197,6 +197,7 @@ async def test_idle_versions_make_room_and_come_back_when_called() -> None:
         shelf.put(name, 1, memory_mb=40)
     async with hosting(shelf, budget_mb=100) as host:
         assert served(host) == ["b@1", "c@1"]
+        assert [model.name for model in host.reachable] == ["a", "b", "c"]
         assert host.index()[0].state is ModelState.UNAVAILABLE
         async with host.using("b"):
             assert await version_of(host, "a") == 1  # c goes: b is in use
@@ -235,52 +236,59 @@ async def test_watchers_hear_what_is_served_and_every_change() -> None:
         assert await heard(changes, 2) == [("2", True), ("1", False)]
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["load", "unload", "call", "leave", "put"]), st.integers(1, 4)),
-        max_size=30,
-    )
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["load", "unload", "call", "leave", "put"]), st.integers(1, 4)),
+    max_size=30,
 )
-def test_whatever_operators_do_memory_is_kept_and_calls_keep_their_version(
-    steps: list[tuple[str, int]],
-) -> None:
-    async def act() -> None:
-        shelf = Shelf()
-        shelf.put("a", 1, 2, memory_mb=40)
-        shelf.put("b", 1, memory_mb=40)
-        calls: list[AsyncGenerator[None, None]] = []
 
-        async def call(name: str) -> AsyncGenerator[None, None]:
-            async with host.using(name) as hosted:
-                while hosted.key in shelf.open_now:
-                    yield
-                raise AssertionError("freed in use")
 
-        async with hosting(shelf, budget_mb=100) as host:
-            unloading = []
+class Operators:
+    """Load, unload and call at random, within a budget of two versions and a half."""
+
+    def __init__(self) -> None:
+        self.shelf = Shelf()
+        self.shelf.put("a", 1, 2, memory_mb=40)
+        self.shelf.put("b", 1, memory_mb=40)
+        self.calls: list[AsyncGenerator[None, None]] = []
+        self.unloading: list[asyncio.Task[None]] = []
+
+    async def act(self, steps: list[tuple[str, int]]) -> None:
+        async with hosting(self.shelf, budget_mb=100) as host:
             for what, n in steps:
-                name = "ab"[n % 2]
-                try:
-                    match what:
-                        case "load":
-                            await host.load(name, n)
-                        case "unload":
-                            unloading.append(asyncio.create_task(host.unload(name, n)))
-                        case "put":
-                            shelf.put(name, n, memory_mb=40)
-                        case "call":
-                            calls.append(call(name))
-                            await anext(calls[-1])
-                        case "leave" if calls:
-                            await calls.pop(0).aclose()
-                except (ModelNotFound, NoRoom):
-                    calls = [one for one in calls if one.ag_running or one.ag_frame is not None]
-                for one in calls:
+                with suppress(ModelNotFound, NoRoom):
+                    await self.step(host, what, "ab"[n % 2], n)
+                for one in self.calls:
                     await anext(one)
                 await asyncio.sleep(0)
                 assert sum(hosted.opened.memory_mb for hosted in host.hosted) <= 100
-            for one in calls:
+            for one in self.calls:
                 await one.aclose()
-            await asyncio.gather(*unloading, return_exceptions=True)
+            await asyncio.gather(*self.unloading, return_exceptions=True)
 
-    asyncio.run(act())
+    async def step(self, host: ModelHost, what: str, name: str, n: int) -> None:
+        match what:
+            case "load":
+                await host.load(name, n)
+            case "unload":
+                self.unloading.append(asyncio.create_task(host.unload(name, n)))
+            case "put":
+                self.shelf.put(name, n, memory_mb=40)
+            case "call":
+                call = self.call(host, name)
+                await anext(call)
+                self.calls.append(call)
+            case "leave" if self.calls:
+                await self.calls.pop(0).aclose()
+
+    async def call(self, host: ModelHost, name: str) -> AsyncGenerator[None, None]:
+        async with host.using(name) as hosted:
+            while hosted.key in self.shelf.open_now:
+                yield
+            raise AssertionError("freed in use")
+
+
+@given(STEPS)
+def test_whatever_operators_do_memory_is_kept_and_calls_keep_their_version(
+    steps: list[tuple[str, int]],
+) -> None:
+    asyncio.run(Operators().act(steps))

@@ -35,7 +35,7 @@ class _Name:
     present: Mapping[int, Present] = field(default_factory=dict)
     hosted: dict[int, HostedModel] = field(default_factory=dict)
     claimed: dict[int, tuple[str, ...]] = field(default_factory=dict)  # aliases
-    asleep: set[int] = field(default_factory=set)
+    asleep: dict[int, ModelDescription] = field(default_factory=dict)
     loading: set[int] = field(default_factory=set)
     faults: dict[int, str] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -177,6 +177,15 @@ class ModelHost:
         names = sorted(self._names.items())
         return [one for _, state in names for _, one in sorted(state.hosted.items())]
 
+    @property
+    def reachable(self) -> list[ModelDescription]:
+        """What answers to each name without a version, awake or asleep, in the names' order."""
+        return [
+            self._described(self._resolve(name, ""))
+            for name, state in sorted(self._names.items())
+            if state.hosted or state.asleep
+        ]
+
     def awake(self, name: str, version: str = "") -> HostedModel:
         """The version that a call means, if none must be loaded for it. Raises `ModelNotFound`."""
         key = self._resolve(name, version)
@@ -212,6 +221,11 @@ class ModelHost:
         if state is None:
             raise ModelNotFound(f"this replica has no model {name!r}", field="name")
         return state
+
+    def _described(self, key: VersionKey) -> ModelDescription:
+        state = self._names[key.name]
+        hosted = state.hosted.get(key.version)
+        return state.asleep[key.version] if hosted is None else hosted.opened.description
 
     def _resolve(self, name: str, version: str) -> VersionKey:
         key = self._resolved.get((name, version))
@@ -281,7 +295,7 @@ class ModelHost:
                 return
             for version in [one for one in state.hosted if one not in wanted]:
                 self._retire(VersionKey(name, version))
-            state.asleep &= {*wanted}
+            state.asleep = {one: told for one, told in state.asleep.items() if one in wanted}
             self._resolved.clear()
 
     async def _wake(self, key: VersionKey) -> None:
@@ -312,7 +326,7 @@ class ModelHost:
         finally:
             state.loading.discard(key.version)
         state.faults.pop(key.version, None)
-        state.asleep.discard(key.version)
+        state.asleep.pop(key.version, None)
         hosted = HostedModel(key, opened, closing, self._clock.monotonic_s())
         state.hosted[key.version] = hosted
         state.claimed[key.version] = opened.aliases
@@ -340,7 +354,8 @@ class ModelHost:
             for hosted in self.hosted
         ]
         for going in unloads_for(key, needed_mb, loaded, self._budget_mb):
-            self._names[going.name].asleep.add(going.version)
+            state = self._names[going.name]
+            state.asleep[going.version] = state.hosted[going.version].opened.description
             self._retire(going)
 
     def _retire(self, key: VersionKey) -> None:

@@ -29,10 +29,10 @@ class ModelRepositoryServicer(ModelRepositoryServiceServicer):
         context: "grpc.aio.ServicerContext[pb.ListModelsRequest, pb.ListModelsResponse]",
     ) -> pb.ListModelsResponse:
         """All models and adapters in the order of their names."""
-        one_piece = [
-            hosted.opened.description for hosted in self._host.hosted if hosted.opened.tensors
-        ]
-        models = sorted([*self._replica.models(), *one_piece], key=lambda one: one.name)
+        generating = self._replica.models()
+        names = {model.name for model in generating}
+        in_one_piece = [model for model in self._host.reachable if model.name not in names]
+        models = sorted([*generating, *in_one_piece], key=lambda one: one.name)
         return pb.ListModelsResponse(models=[_model(model) for model in models])
 
     async def LoadAdapter(

@@ -1,0 +1,1 @@
+"""Training of the small models that Weir ships: one module a model."""
