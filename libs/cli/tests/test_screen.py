@@ -1,10 +1,22 @@
+import io
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
+from weir_cli import screen
 from weir_cli.commands.billing import nanos_of
 from weir_cli.failure import Failure
-from weir_cli.screen import moment, money
+from weir_cli.screen import moment, money, print_table
+
+COLUMNS = ("one", "two", "three", "four")
+CELL_CHARS_MAX = 30
+CELL = st.text(st.sampled_from("ab \n漢"), max_size=CELL_CHARS_MAX)
+ROWS = st.lists(st.tuples(CELL, CELL, CELL, CELL), max_size=3)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +49,28 @@ def test_what_is_no_amount_is_refused(amount: str) -> None:
 def test_moments_are_utc() -> None:
     assert moment(1_795_000_000) == "2026-11-18 11:06:40"
     assert moment(0) == "-"
+
+
+def shown(width: int, columns: tuple[str, ...], rows: list[Any], optional: tuple[str, ...]) -> str:
+    console = Console(width=width, file=io.StringIO())
+    with patch.object(screen, "out", console), console.capture() as captured:
+        print_table(columns, rows, optional)
+    return captured.get()
+
+
+@given(ROWS, st.integers(min_value=24, max_value=300))
+def test_a_table_fits_the_screen_and_a_wide_one_leaves_nothing_out(
+    rows: list[tuple[str, ...]], width: int
+) -> None:
+    table = shown(width, COLUMNS, rows, optional=("four", "two"))
+    assert max(map(cell_len, table.splitlines())) <= width
+    wide_enough = 4 * 2 * CELL_CHARS_MAX + 3 * screen.GAP_CELLS
+    for name in COLUMNS if width >= wide_enough else ("one", "three"):
+        assert name in table.splitlines()[0]
+
+
+def test_the_first_optional_column_goes_first_and_only_if_it_must() -> None:
+    columns, row = ("one", "two", "three"), ("1" * 10, "2" * 10, "3" * 10)
+    for width, expected in ((34, "one two three"), (33, "one three"), (21, "three")):
+        table = shown(width, columns, [row], optional=("two", "one"))
+        assert table.splitlines()[0].split() == expected.split()

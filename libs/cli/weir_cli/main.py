@@ -12,9 +12,12 @@ from weir_cli.commands import (
     chat,
     demo,
     doctor,
+    evaluate,
     explain,
+    infer,
     keys,
     models,
+    prices,
     tenants,
     trace,
     up,
@@ -35,11 +38,14 @@ app.command()(up.up)
 app.command()(demo.demo)
 app.command()(chat.chat)
 app.command()(explain.explain)
-app.command()(models.models)
+app.command()(infer.infer)
+app.command(name="eval")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(billing.app, name="billing")
+app.add_typer(prices.app, name="prices")
 app.command()(trace.trace)
 app.command()(doctor.doctor)
 
@@ -52,7 +58,8 @@ def main() -> None:
     except Failure as failure:
         _end(str(failure))
     except WeirError as error:
-        _end(error.message)
+        told = error.field is None or error.field in error.message
+        _end(error.message if told else f"{error.field}: {error.message}")
     except Exception as error:
         _end(f"a fault of weir's own: {type(error).__name__}: {error}{_kept_traceback()}")
 

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 NANOS = 1_000_000_000
+GAP_CELLS = 2
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -25,22 +27,35 @@ def print_json(answer: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A plain table; amounts and counts are right-aligned where every cell is a number or money."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], optional: Sequence[str] = ()
+) -> None:
+    """A plain table; amounts and counts are right-aligned where every cell is a number or money.
+
+    On a screen too narrow, the `optional` columns are left out, the first of them first, until each
+    row fits on a line; what is still too wide wraps.
+    """
     cells = [[Text(str(cell)) for cell in row] for row in rows]
-    for index, column in enumerate(columns):
-        numeric = all(_is_amount(row[index].plain) for row in cells)
-        one_word = all(" " not in row[index].plain for row in cells)  # an id: kept whole, to copy
+    widths = [max(map(cell_len, (name, *_lines(cells, i)))) for i, name in enumerate(columns)]
+    shown = [*range(len(columns))]
+    for name in optional:
+        if _width(widths[i] for i in shown) > out.width:
+            shown.remove(columns.index(name))
+    words = {i: [word for line in _lines(cells, i) for word in line.split(" ")] for i in shown}
+    longest = {i: max(map(cell_len, words[i]), default=0) for i in shown}
+    fits = _width(longest.values()) <= out.width
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i in shown:
+        whole = fits and words[i] == _lines(cells, i)  # an id: kept whole, to copy
         table.add_column(
-            column,
-            justify="right" if cells and numeric else "left",
+            columns[i],
+            justify="right" if cells and all(map(_is_amount, _lines(cells, i))) else "left",
             overflow="fold",
-            no_wrap=one_word,
-            min_width=max((len(row[index]) for row in cells), default=0) if one_word else None,
+            no_wrap=whole,
+            min_width=longest[i] if whole else None,
         )
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*(row[i] for i in shown))
     out.print(table)
 
 
@@ -62,3 +77,12 @@ def moment(seconds: float) -> str:
 def _is_amount(cell: str) -> bool:
     number = cell.split(" ")[0].replace(",", "")
     return cell == "" or number.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _lines(cells: Sequence[Sequence[Text]], column: int) -> list[str]:
+    return [line for row in cells for line in row[column].plain.split("\n")]
+
+
+def _width(columns: Iterable[int]) -> int:
+    widths = [*columns]
+    return sum(widths) + GAP_CELLS * (len(widths) - 1)

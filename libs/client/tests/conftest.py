@@ -1,4 +1,4 @@
-"""A gateway that answers by the contract, on a real port."""
+"""A gateway that answers by the contract, on a real port, and both clients of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 
+import weir
 from weir_contracts.common.v1.finding_pb2 import ACTION_REDACT, Finding
 from weir_contracts.common.v1.money_pb2 import Money
-from weir_contracts.common.v1.usage_pb2 import TokenUsage
+from weir_contracts.common.v1.prediction_pb2 import Prediction
+from weir_contracts.common.v1.usage_pb2 import TokenUsage, WorkUsage
 from weir_contracts.gateway.v1 import generation_pb2 as pb
-from weir_contracts.gateway.v1 import generation_pb2_grpc, model_pb2, model_pb2_grpc
+from weir_contracts.gateway.v1 import (
+    generation_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    prediction_pb2,
+    prediction_pb2_grpc,
+)
 from weir_contracts.inference.v1.inference_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP
 from weir_kit.errors import InvalidApiKey, WeirError
 from weir_kit.inbound import Inbound
@@ -37,7 +45,11 @@ RESULT = pb.GenerationResult(
 
 
 @dataclass
-class Room(generation_pb2_grpc.GenerationServiceServicer, model_pb2_grpc.ModelServiceServicer):
+class Room(
+    generation_pb2_grpc.GenerationServiceServicer,
+    model_pb2_grpc.ModelServiceServicer,
+    prediction_pb2_grpc.PredictionServiceServicer,
+):
     """Notes what it is asked, raises `error` if there is one, may hang after the first text."""
 
     address: str = ""
@@ -45,6 +57,8 @@ class Room(generation_pb2_grpc.GenerationServiceServicer, model_pb2_grpc.ModelSe
     has_cost: bool = True
     hangs: bool = False
     specs: list[pb.GenerationSpec] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    predict_requests: list[prediction_pb2.PredictRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cancelled = asyncio.Event()
@@ -101,11 +115,28 @@ class Room(generation_pb2_grpc.GenerationServiceServicer, model_pb2_grpc.ModelSe
 
     async def ListModels(self, request: Any, context: Any) -> Any:
         self.check(context)
-        model = model_pb2.Model(name="weir-tales", context_tokens=512, created_at_s=7)
+        model = model_pb2.Model(
+            name="weir-digits", created_at_s=7, task="image-classification", version="2"
+        )
         return model_pb2.ListModelsResponse(models=[model])
 
     async def GetModel(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
+
+    async def Predict(self, request: Any, context: Any) -> Any:
+        self.check(context)
+        self.predict_requests.append(request)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return prediction_pb2.PredictResponse(
+            request_id=request.request_id or "req_1",
+            model=request.model,
+            version="2",
+            predictions=self.predictions,
+            usage=WorkUsage(requests=1, items=len(self.predictions), compute_us=1500),
+            cost=Money(nanos=4500, currency_code="USD") if self.has_cost else None,
+            findings=[FINDING],
+        )
 
 
 @pytest.fixture
@@ -116,8 +147,73 @@ async def room() -> AsyncIterator[Room]:
     for name, add in (
         ("GenerationService", generation_pb2_grpc.add_GenerationServiceServicer_to_server),
         ("ModelService", model_pb2_grpc.add_ModelServiceServicer_to_server),
+        ("PredictionService", prediction_pb2_grpc.add_PredictionServiceServicer_to_server),
     ):
         server.add(Servicer(f"weir.gateway.v1.{name}", room, add))
     room.address = await server.start("127.0.0.1:0")
     yield room
     await server.drain(0)
+
+
+class InThreads:
+    """The synchronous client, used from threads, so that the gateway beside it can answer."""
+
+    def __init__(self, client: weir.Client) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: asyncio.to_thread(
+            getattr(self.client, name), *args, **kwargs
+        )
+
+    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
+        def collect() -> list[weir.Piece]:
+            with self.client.stream(*args, **kwargs) as stream:
+                return [*stream.pieces()]
+
+        return await asyncio.to_thread(collect)
+
+    async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
+        def tell() -> tuple[list[str], Any]:
+            texts = []
+            with self.client.stream(*args, **kwargs) as stream:
+                for text in stream:
+                    texts.append(text)
+                    if len(texts) == take:
+                        break
+            return texts, stream
+
+        return await asyncio.to_thread(tell)
+
+
+class InLoop:
+    """The asynchronous client."""
+
+    def __init__(self, client: weir.AsyncClient) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
+        async with self.client.stream(*args, **kwargs) as stream:
+            return [piece async for piece in stream.pieces()]
+
+    async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
+        texts = []
+        async with self.client.stream(*args, **kwargs) as stream:
+            async for text in stream:
+                texts.append(text)
+                if len(texts) == take:
+                    break
+        return texts, stream
+
+
+@pytest.fixture(params=["sync", "async"])
+async def client(request: Any, room: Any) -> AsyncIterator[Any]:
+    if request.param == "sync":
+        with weir.Client(room.address, "weir_sk_test") as client:
+            yield InThreads(client)
+    else:
+        async with weir.AsyncClient(room.address, "weir_sk_test") as client:
+            yield InLoop(client)

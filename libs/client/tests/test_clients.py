@@ -1,7 +1,6 @@
 """Both clients do the same: each test runs over each of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -38,70 +37,6 @@ PIECES = [
     weir.Piece(1, "Long ago"),
     weir.Piece(0, " upon", LOGPROBS[1:]),
 ]
-
-
-class InThreads:
-    """The synchronous client, used from threads, so that the gateway beside it can answer."""
-
-    def __init__(self, client: weir.Client) -> None:
-        self.client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: asyncio.to_thread(
-            getattr(self.client, name), *args, **kwargs
-        )
-
-    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
-        def collect() -> list[weir.Piece]:
-            with self.client.stream(*args, **kwargs) as stream:
-                return [*stream.pieces()]
-
-        return await asyncio.to_thread(collect)
-
-    async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
-        def tell() -> tuple[list[str], Any]:
-            texts = []
-            with self.client.stream(*args, **kwargs) as stream:
-                for text in stream:
-                    texts.append(text)
-                    if len(texts) == take:
-                        break
-            return texts, stream
-
-        return await asyncio.to_thread(tell)
-
-
-class InLoop:
-    """The asynchronous client."""
-
-    def __init__(self, client: weir.AsyncClient) -> None:
-        self.client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
-
-    async def pieces(self, *args: Any, **kwargs: Any) -> list[weir.Piece]:
-        async with self.client.stream(*args, **kwargs) as stream:
-            return [piece async for piece in stream.pieces()]
-
-    async def told(self, *args: Any, take: int = 99, **kwargs: Any) -> tuple[list[str], Any]:
-        texts = []
-        async with self.client.stream(*args, **kwargs) as stream:
-            async for text in stream:
-                texts.append(text)
-                if len(texts) == take:
-                    break
-        return texts, stream
-
-
-@pytest.fixture(params=["sync", "async"])
-async def client(request: Any, room: Any) -> AsyncIterator[Any]:
-    if request.param == "sync":
-        with weir.Client(room.address, "weir_sk_test") as client:
-            yield InThreads(client)
-    else:
-        async with weir.AsyncClient(room.address, "weir_sk_test") as client:
-            yield InLoop(client)
 
 
 async def test_a_text_is_generated_at_once(client: Any) -> None:
@@ -192,7 +127,7 @@ async def test_a_result_without_a_cost_says_so(client: Any, room: Any) -> None:
 async def test_tokens_are_counted_and_models_listed(client: Any) -> None:
     assert await client.count_tokens("weir-tales", "four") == 4
     assert await client.count_tokens("weir-tales", [weir.Message("user", "tell me")]) == 7
-    assert await client.models() == [weir.Model("weir-tales", 512, 7)]
+    assert await client.models() == [weir.Model("weir-digits", 0, 7, "image-classification", "2")]
 
 
 async def test_an_error_is_its_type_with_all_that_it_says(client: Any, room: Any) -> None:

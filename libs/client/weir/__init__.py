@@ -10,6 +10,9 @@
             for text in stream:
                 print(text, end="")
 
+        prediction = client.classify("weir-language", texts=["Guten Tag"], top_k=1)
+        print(prediction.answers[0][0].label, prediction.version, prediction.cost_nanos)
+
 `AsyncClient` is the same with `await` and `async`. Everything raises the errors in `weir.errors`.
 """
 
@@ -27,20 +30,44 @@ from weir.answers import (
 )
 from weir.async_client import AsyncClient, AsyncTextStream
 from weir.client import Client, TextStream
+from weir.items import User
+from weir.prediction import (
+    Box,
+    Boxes,
+    Kind,
+    Line,
+    Prediction,
+    Ranked,
+    Recommendation,
+    ScoredClass,
+    Span,
+    WorkUsage,
+)
 
 __all__ = [
     "AsyncClient",
     "AsyncTextStream",
+    "Box",
+    "Boxes",
     "Choice",
     "Client",
     "Finding",
     "FinishReason",
     "Generation",
+    "Kind",
+    "Line",
     "Message",
     "Model",
     "Piece",
+    "Prediction",
+    "Ranked",
+    "Recommendation",
+    "ScoredClass",
+    "Span",
     "TextStream",
     "TokenLogprob",
     "Usage",
+    "User",
+    "WorkUsage",
     "errors",
 ]

@@ -118,11 +118,18 @@ class Generation:
 
 @dataclass(frozen=True)
 class Model:
-    """A model on offer. `context_tokens`: prompt and output tokens together, at most."""
+    """A model on offer.
+
+    `context_tokens`: prompt and output tokens together, at most. `task`: what it does,
+    `generation`, `text-classification`, `embedding`, … `version`: the one that answers by default,
+    empty for a model without.
+    """
 
     name: str
     context_tokens: int
     created_at_s: int
+    task: str
+    version: str
 
 
 def generation_of(response: generation_pb2.GenerateResponse) -> Generation:
@@ -140,7 +147,7 @@ def generation_of(response: generation_pb2.GenerateResponse) -> Generation:
         ),
         cost_nanos=result.cost.nanos if has_cost else None,
         currency=result.cost.currency_code if has_cost else None,
-        findings=_findings(result.findings),
+        findings=findings_of(result.findings),
     )
 
 
@@ -151,26 +158,13 @@ def piece_of(delta: generation_pb2.StreamDelta) -> Piece:
 
 def models_of(response: model_pb2.ListModelsResponse) -> list[Model]:
     """Models from their protos."""
-    return [Model(m.name, m.context_tokens, m.created_at_s) for m in response.models]
+    return [
+        Model(m.name, m.context_tokens, m.created_at_s, m.task, m.version) for m in response.models
+    ]
 
 
-def _choice(choice: generation_pb2.Choice) -> Choice:
-    reason = inference_pb2.FinishReason.Name(choice.finish_reason)
-    return Choice(
-        text=choice.text,
-        finish_reason=FinishReason(reason.removeprefix("FINISH_REASON_").lower()),
-        logprobs=tuple(map(_logprob, choice.logprobs)),
-        findings=_findings(choice.findings),
-    )
-
-
-def _logprob(token: generation_pb2.TokenLogprob) -> TokenLogprob:
-    logprob = token.logprob if token.HasField("logprob") else None
-    top = tuple((one.text, one.logprob) for one in token.top)
-    return TokenLogprob(token.text, logprob, top, token.start)
-
-
-def _findings(findings: Iterable[finding_pb2.Finding]) -> tuple[Finding, ...]:
+def findings_of(findings: Iterable[finding_pb2.Finding]) -> tuple[Finding, ...]:
+    """Findings from their protos."""
     return tuple(
         Finding(
             finding.rule,
@@ -181,3 +175,19 @@ def _findings(findings: Iterable[finding_pb2.Finding]) -> tuple[Finding, ...]:
         )
         for finding in findings
     )
+
+
+def _choice(choice: generation_pb2.Choice) -> Choice:
+    reason = inference_pb2.FinishReason.Name(choice.finish_reason)
+    return Choice(
+        text=choice.text,
+        finish_reason=FinishReason(reason.removeprefix("FINISH_REASON_").lower()),
+        logprobs=tuple(map(_logprob, choice.logprobs)),
+        findings=findings_of(choice.findings),
+    )
+
+
+def _logprob(token: generation_pb2.TokenLogprob) -> TokenLogprob:
+    logprob = token.logprob if token.HasField("logprob") else None
+    top = tuple((one.text, one.logprob) for one in token.top)
+    return TokenLogprob(token.text, logprob, top, token.start)

@@ -1,6 +1,6 @@
 """The synchronous client."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -17,12 +17,26 @@ from weir.asking import (
     spec_of,
 )
 from weir.failures import raising_errors
+from weir.items import Asked, File, PredictOptions, User, predict_request
+from weir.prediction import (
+    Boxes,
+    Kind,
+    Line,
+    Prediction,
+    Ranked,
+    Recommendation,
+    ScoredClass,
+    Span,
+    prediction_of,
+    ranked,
+)
 from weir.telling import Telling
 from weir_contracts.gateway.v1 import (
     generation_pb2,
     generation_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
+    prediction_pb2_grpc,
 )
 
 
@@ -97,6 +111,7 @@ class Client:
             else grpc.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
         )
         self._generation: Any = generation_pb2_grpc.GenerationServiceStub(self._channel)
+        self._predictions: Any = prediction_pb2_grpc.PredictionServiceStub(self._channel)
         self._models: Any = model_pb2_grpc.ModelServiceStub(self._channel)
 
     def generate(
@@ -141,6 +156,64 @@ class Client:
         request = count_request(model, text)
         return int(self._call(self._generation.CountTokens, request, deadline_s).input_tokens)
 
+    def predict(self, model: str, **asked: Unpack[Asked]) -> Prediction[Any]:
+        """Have a model answer in one piece for every item: `predict("digits", images=["7.png"])`.
+
+        What the answers are, the model's task decides; `kind` of the prediction names it.
+        """
+        return self._predict(model, None, **asked)
+
+    def classify(
+        self,
+        model: str,
+        *,
+        texts: str | Sequence[str] | None = None,
+        images: File | Sequence[File] | None = None,
+        blobs: File | Sequence[File] | None = None,
+        **options: Unpack[PredictOptions],
+    ) -> Prediction[tuple[ScoredClass, ...]]:
+        """The likeliest classes of texts, pictures or other files, whichever the model takes."""
+        return self._predict(
+            model, Kind.CLASSES, texts=texts, images=images, blobs=blobs, **options
+        )
+
+    def find_spans(
+        self, model: str, texts: str | Sequence[str], **options: Unpack[PredictOptions]
+    ) -> Prediction[tuple[Span, ...]]:
+        """Names, places and what else a token-classification model finds in texts."""
+        return self._predict(model, Kind.SPANS, texts=texts, **options)
+
+    def embed(
+        self, model: str, texts: str | Sequence[str], **options: Unpack[PredictOptions]
+    ) -> Prediction[list[float]]:
+        """An embedding of each text."""
+        return self._predict(model, Kind.EMBEDDING, texts=texts, **options)
+
+    def rerank(
+        self, model: str, query: str, documents: Sequence[str], **options: Unpack[PredictOptions]
+    ) -> Prediction[Ranked]:
+        """The documents by how well they answer the query, the best first."""
+        scored = self._predict(model, Kind.SCORE, query=query, documents=documents, **options)
+        return ranked(scored, documents)
+
+    def detect(
+        self, model: str, images: File | Sequence[File], **options: Unpack[PredictOptions]
+    ) -> Prediction[Boxes]:
+        """The things in pictures, and where."""
+        return self._predict(model, Kind.BOXES, images=images, **options)
+
+    def read_lines(
+        self, model: str, images: File | Sequence[File], **options: Unpack[PredictOptions]
+    ) -> Prediction[tuple[Line, ...]]:
+        """The lines of text in pictures, by an ocr model."""
+        return self._predict(model, Kind.LINES, images=images, **options)
+
+    def recommend(
+        self, model: str, users: User | Sequence[User], **options: Unpack[PredictOptions]
+    ) -> Prediction[tuple[Recommendation, ...]]:
+        """What each user may like."""
+        return self._predict(model, Kind.RECOMMENDATIONS, users=users, **options)
+
     def models(self, *, deadline_s: float | None = None) -> list[Model]:
         """The models that the key may use, by name."""
         request = model_pb2.ListModelsRequest()
@@ -157,6 +230,11 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self.close()
+
+    def _predict(self, model: str, wanted: Kind | None, **asked: Unpack[Asked]) -> Prediction[Any]:
+        request = predict_request(model, asked)
+        response = self._call(self._predictions.Predict, request, asked.get("deadline_s"))
+        return prediction_of(response, wanted)
 
     def _call(self, method: Any, request: Any, deadline_s: float | None) -> Any:
         with raising_errors(self._address):

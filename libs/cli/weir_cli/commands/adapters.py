@@ -1,7 +1,6 @@
 """`weir adapters`: LoRA adapters beside the models that they change."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from weir_cli.admin import TIMEOUT_S, Admin, admin
 from weir_cli.failure import Failure
 from weir_cli.screen import AsJson, moment, out, print_json, print_table
+from weir_cli.source import absolute
 from weir_contracts.inference.v1 import inference_pb2, inference_pb2_grpc
 from weir_kit.errors import DeadlineExceeded
 from weir_kit.status import raising_weir_errors
@@ -31,7 +31,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load an adapter and serve it, until it is unloaded or inference stops."""
-    adapter = _fields(asyncio.run(_load(name, _whole(source), model)))
+    adapter = _fields(asyncio.run(_load(name, absolute(source), model)))
     if as_json:
         print_json(adapter)
         return
@@ -72,12 +72,6 @@ def list_adapters(as_json: AsJson = False) -> None:
             for adapter in found
         ],
     )
-
-
-def _whole(source: str) -> str:
-    """Inference has a working folder of its own: what is a folder here is named from the root."""
-    folder = Path(source).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else source
 
 
 async def _load(name: str, source: str, model: str) -> inference_pb2.Model:

@@ -19,6 +19,9 @@ app = typer.Typer(
     help="Balances, statements, credit, and the ledger's proof.", no_args_is_help=True
 )
 
+# The account above the request: beside each other they leave a common screen no room for amounts.
+STATEMENT = ("when (UTC)", "kind", "account, request", "amount", "balance after", "description")
+
 Tenant = Annotated[str, typer.Option(help="Whose account.")]
 
 
@@ -38,26 +41,12 @@ def statement(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest entries shown.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List ledger entries, newest first."""
+    """List ledger entries, newest first. Narrow screens show less; --json has all."""
     entries = [entry_fields(entry) for entry in asyncio.run(_statement(tenant, request_id, limit))]
     if as_json:
         print_json(entries)
         return
-    print_table(
-        ("when (UTC)", "kind", "account", "amount", "balance after", "request", "description"),
-        [
-            (
-                moment(entry["created_at_s"]),
-                entry["kind"],
-                entry["account"],
-                money(entry["amount_nanos"], entry["currency"]),
-                money(entry["balance_after_nanos"], entry["currency"]),
-                entry["request_id"],
-                entry["description"],
-            )
-            for entry in entries
-        ],
-    )
+    print_table(STATEMENT, map(_statement_row, entries), optional=("description", "balance after"))
 
 
 @app.command()
@@ -100,15 +89,16 @@ def credit(
     _show_balance(_balance_fields(asyncio.run(_credit(request))), as_json)
 
 
-def nanos_of(amount: str) -> int:
-    """Nano units of `amount`, exactly. Raises `Failure` if it is not positive and whole."""
+def nanos_of(amount: str, *, least: int = 1) -> int:
+    """Nano units of `amount`, exactly. Raises `Failure` if that is not whole, or below `least`."""
     try:
         nanos = Decimal(amount) * NANOS
         whole = int(nanos)
     except (InvalidOperation, OverflowError, ValueError):
         raise Failure(f"{amount!r} is no amount; give one such as 10 or 2.50") from None
-    if whole <= 0 or nanos != whole or whole >= 2**63:
-        raise Failure(f"the amount must be above zero with at most nine decimals, not {amount}")
+    if whole < least or nanos != whole or whole >= 2**63:
+        bound = "above zero" if least else "zero or more"
+        raise Failure(f"the amount must be {bound} with at most nine decimals, not {amount}")
     return whole
 
 
@@ -151,3 +141,14 @@ def _show_balance(balance: dict[str, Any], as_json: bool) -> None:
         return
     for what in ("credit", "held", "available"):
         out.print(f"{what:<10}{money(balance[f'{what}_nanos'], balance['currency']):>24}")
+
+
+def _statement_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        moment(entry["created_at_s"]),
+        entry["kind"],
+        "\n".join(filter(None, (entry["account"], entry["request_id"]))),
+        money(entry["amount_nanos"], entry["currency"]),
+        money(entry["balance_after_nanos"], entry["currency"]),
+        entry["description"],
+    )

@@ -53,7 +53,7 @@ def create(
 
 @app.command(name="list")
 def list_keys(tenant: Tenant = TENANT, as_json: AsJson = False) -> None:
-    """List keys, newest first, without their secrets."""
+    """List keys, newest first, without their secrets. Narrow screens show less; --json has all."""
     keys = [_fields(key) for key in asyncio.run(_list(tenant))]
     if as_json:
         print_json(keys)
@@ -73,6 +73,7 @@ def list_keys(tenant: Tenant = TENANT, as_json: AsJson = False) -> None:
             )
             for key in keys
         ],
+        optional=("begins", "created", "project", "per minute"),
     )
 
 
