@@ -18,8 +18,13 @@ from models.hot_swap import CALLERS, EVERY_S, swap_under_load
 from models.servers import MODEL, Absent, Server, kserve, mlserver, ports, versioned, weir
 
 FILES = {
+    "direction": ASSETS / "onnx" / "ppocr" / "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+    "fastestdet": ASSETS / "onnx" / "fastestdet" / "FastestDet.onnx",
     "magika": ASSETS / "onnx" / "magika-v3_3" / "model.onnx",
-    "digits": REPOSITORY / "services" / "inference" / "models" / "weir-digits" / "1" / "model.onnx",
+    **{
+        name: REPOSITORY / "services/inference/models" / f"weir-{name}" / "1" / "model.onnx"
+        for name in ("digits", "sentiment", "language")
+    },
 }
 MANY = 32
 

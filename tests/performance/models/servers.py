@@ -27,7 +27,7 @@ from weir_kit.metadata import SERVICE_TOKEN_KEY
 PEERS = Path(__file__).parent / "peers"
 MODEL = "model"
 READY_S = 60.0
-BATCHING = {"max_rows": 32, "max_delay_ms": 1.0}
+BATCHING = {"max_rows": 32, "max_delay_ms": 2.0}
 
 
 class Absent(Exception):

@@ -118,27 +118,41 @@ async def test_as_many_batches_run_at_once_as_there_are_instances() -> None:
     assert model.batches == [[1], [2], [3]]
 
 
-async def test_a_batch_is_held_back_only_while_another_runs_and_has_room() -> None:
+async def test_a_batch_waits_a_little_for_as_many_as_came_together_lately() -> None:
     model, clock = Model(held=[]), ManualClock()
-    limits = BatchLimits(max_rows=2, max_queued_rows=8, n_instances=3, max_delay_s=0.001)
+    limits = BatchLimits(max_rows=4, max_queued_rows=8, n_instances=2, max_delay_s=0.001)
     async with open_batcher(model.compute, limits, clock) as batcher:
         calls = [send(batcher, request(1))]
         await settle()
-        assert model.batches == [[1]], "none ran"
+        assert model.batches == [[1]], "a lone call waits for nobody"
         calls.append(send(batcher, request(2)))
         await settle()
-        assert model.batches == [[1]], "there is room beside 2"
-        calls.append(send(batcher, request(3)))
+        assert model.batches == [[1], [2]], "two are about, and both have come"
+        for _ in range(2):
+            model.let_go()
+        await asyncio.gather(*calls)
+        calls = [send(batcher, request(3))]
         await settle()
-        assert model.batches == [[1], [2, 3]], "full"
+        assert len(model.batches) == 2, "the other may come"
         calls.append(send(batcher, request(4)))
         await settle()
-        assert len(model.batches) == 2
+        assert model.batches[2:] == [[3, 4]], "it came"
+        model.let_go()
+        await asyncio.gather(*calls)
+        calls = [send(batcher, request(5))]
+        await settle()
+        assert len(model.batches) == 3
         clock.advance(0.002)
-        while len(model.batches) < 3:
+        while len(model.batches) < 4:
             await asyncio.sleep(0)
-        for _ in range(3):
-            model.let_go()
+        assert model.batches[3:] == [[5]], "it did not come in time"
+        model.let_go()
+        await asyncio.gather(*calls)
+        clock.advance(1)
+        calls = [send(batcher, request(6))]
+        await settle()
+        assert model.batches[4:] == [[6]], "nobody else was here lately"
+        model.let_go()
         await asyncio.gather(*calls)
 
 

@@ -17,6 +17,7 @@ STREAM = "weir:meter"
 STREAM_RECORDS = 100_000
 PENDING_MAX = 10_000
 BATCH_MAX = 256
+LINGER_S = 0.005
 TRIES = 8
 TRY_TIMEOUT_S = 2.0
 FIRST_PAUSE_S = 0.1
@@ -55,6 +56,8 @@ class RedisMeter:
             finally:
                 for _ in batch:
                     self._pending.task_done()
+            # Under load many records go at once; a record alone has gone by now.
+            await asyncio.sleep(LINGER_S)
 
     async def flush(self) -> None:
         """Return when all that was queued is written or dropped."""
@@ -77,7 +80,7 @@ class RedisMeter:
         self._drop(len(batch))
 
     async def _add(self, batch: list[MeterRecord]) -> None:
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for record in batch:
                 pipeline.xadd(STREAM, fields_of(record), maxlen=STREAM_RECORDS, approximate=True)
             await pipeline.execute()

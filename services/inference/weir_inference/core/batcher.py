@@ -1,7 +1,8 @@
 """Dynamic batching: calls that wait for an instance are computed together, along their rows.
 
-An instance that is free starts at once on what waits; a batch forms while all are busy. Everything
-here runs on one event loop; computing happens elsewhere.
+A batch forms while all instances are busy. One that is free waits a little for as many calls as
+came together lately: so a lone caller never waits, and a crowd is not computed one by one.
+Everything here runs on one event loop; computing happens elsewhere.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from weir_kit.errors import DeadlineExceeded, Internal, QueueFull, Unavailable, 
 
 log = logging.getLogger(__name__)
 
+LATELY_S = 0.05
+
 # The outputs of each call, in their order. An error may be any one call's fault.
 Compute = Callable[[Sequence[InferRequest]], Awaitable[Sequence[Tensors]]]
 
@@ -30,8 +33,8 @@ class BatchLimits:
     """A batcher's bounds.
 
     `max_rows` is of a batch, `max_queued_rows` of all that waits, `n_instances` how many batches
-    run at once. `max_delay_s` is how long an instance that is free holds back a batch with room
-    while other batches run: 0 for never. While none runs nothing is held back.
+    run at once. `max_delay_s` is how long an instance that is free waits for calls to join a batch
+    while more callers are about: 0 for never.
     """
 
     max_rows: int
@@ -75,6 +78,9 @@ class Batcher:
         self._waiting = CallQueue()
         self._numbers = count()
         self._idle: list[asyncio.Future[None]] = []  # of instances that wait to be woken
+        self._holding = 0  # of these, how many hold a batch back
+        self._crowd = Crowd()
+        self._running_calls = 0
         self._closing = False
         self._retry_after = RetryAfter()
         self._running = self._requests = self._batches = self._rows = self._failures = 0
@@ -101,7 +107,9 @@ class Batcher:
         call = Call(next(self._numbers), request, rows, kind, now_s, answer)
         self._waiting.put(call)
         self._requests += 1
-        self._wake_one()
+        self._crowd.seen(len(self._waiting) + self._running_calls, now_s)
+        if not self._holding or not self._hold_back_s():
+            self._wake_one()
         try:
             return await answer
         except asyncio.CancelledError:
@@ -156,23 +164,27 @@ class Batcher:
         woken: asyncio.Future[None] = self._event_loop.create_future()
         self._idle.append(woken)
         timer = self._event_loop.call_later(delay_s, _wake, woken) if delay_s else None
+        self._holding += timer is not None
         try:
             await woken
         finally:
             if timer is not None:
+                self._holding -= 1
                 timer.cancel()
             if woken in self._idle:
                 self._idle.remove(woken)
 
     def _hold_back_s(self) -> float:
         """How long to wait for more calls to come; 0 to start now."""
-        if not (self._limits.max_delay_s and self._running) or self._closing:
+        if not self._limits.max_delay_s or self._closing:
             return 0.0
         head = self._waiting.head()
         if head is None or self._waiting.rows_beside(head) >= self.batch_rows:
             return 0.0
-        waited_s = self._clock.monotonic_s() - head.queued_at_s
-        return max(0.0, self._limits.max_delay_s - waited_s)
+        now_s = self._clock.monotonic_s()
+        if len(self._waiting) + self._running_calls >= self._crowd.size(now_s):
+            return 0.0  # all that are about have come
+        return max(0.0, self._limits.max_delay_s - (now_s - head.queued_at_s))
 
     def _take(self) -> list[Call]:
         """The next batch. Calls that are late are told so and take no place in it."""
@@ -187,6 +199,7 @@ class Batcher:
     async def _run(self, batch: list[Call]) -> None:
         """Compute a batch; if that fails, each call alone, so that only who is at fault fails."""
         self._running += 1
+        self._running_calls += len(batch)
         try:
             error = await self._try(batch)
             if error is None:
@@ -204,6 +217,7 @@ class Batcher:
                     self._refuse([call], error)
         finally:
             self._running -= 1
+            self._running_calls -= len(batch)
             self._retry_after.ended(self._clock.monotonic_s())
 
     async def _try(self, batch: list[Call]) -> WeirError | None:
@@ -235,6 +249,30 @@ class Batcher:
     def _refuse(self, calls: Sequence[Call], error: WeirError) -> None:
         self._failures += len(calls)
         _fail(calls, error)
+
+
+class Crowd:
+    """How many calls were there at once lately."""
+
+    def __init__(self) -> None:
+        self._since_s = -math.inf
+        self._now = self._before = 0
+
+    def seen(self, calls: int, now_s: float) -> None:
+        """So many calls wait or run."""
+        self._turn(now_s)
+        self._now = max(self._now, calls)
+
+    def size(self, now_s: float) -> int:
+        """The most of the last one to two `LATELY_S`."""
+        self._turn(now_s)
+        return max(self._now, self._before)
+
+    def _turn(self, now_s: float) -> None:
+        age_s = now_s - self._since_s
+        if age_s >= LATELY_S:
+            self._before = self._now if age_s < 2 * LATELY_S else 0
+            self._now, self._since_s = 0, now_s
 
 
 def _wake(idle: "asyncio.Future[None]") -> None:

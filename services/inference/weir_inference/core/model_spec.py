@@ -71,7 +71,7 @@ class Batching:
     """How calls join: `buckets` are lengths that text is padded up to, ascending."""
 
     max_rows: int = 32
-    max_delay_ms: float = 0.0
+    max_delay_ms: float = 2.0
     max_queued_rows: int = 1024
     buckets: tuple[int, ...] = ()
 
@@ -234,7 +234,7 @@ def _batching(fields: Fields) -> Batching:
         raise inner.fault("buckets", "must ascend")
     return Batching(
         max_rows=max_rows,
-        max_delay_ms=inner.number("max_delay_ms", 0.0, 1000.0, 0.0),
+        max_delay_ms=inner.number("max_delay_ms", 0.0, 1000.0, 2.0),
         max_queued_rows=inner.integer("max_queued_rows", max_rows, 1 << 20, max(max_rows, 1024)),
         buckets=buckets,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from weir_inference.adapters.engines.onnx.lengths import Lengths
 from weir_inference.adapters.engines.onnx.onnx_model import BadOnnxModel, OnnxModel
 from weir_inference.adapters.engines.onnx.onnx_settings import OnnxSettings
 from weir_inference.adapters.engines.onnx.rows import joined, rows_of, shared_out
-from weir_inference.adapters.engines.onnx.trial import Trial, try_out
+from weir_inference.adapters.engines.onnx.trial import Trial, sooner_and_the_same, try_out
 from weir_inference.core.batcher import Batcher, BatchLimits, open_batcher
 from weir_inference.core.tensor_engine import InferRequest, InferResult, TensorLoad
 from weir_inference.core.tensor_models import check_outputs
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 # over costs as much as a small model.
 TOGETHER_S = 0.002
 TOGETHER_MAX = 64
-# A model as fast as this is slower by several threads: it waits for them longer than they compute.
+# A model as fast as this is no faster by several threads: waking them takes as long.
 ONE_THREAD_S = 0.0003
 
 
@@ -85,17 +86,22 @@ def model_file(source: str) -> Path:
 
 
 def load_batches(file: Path, settings: OnnxSettings, clock: Clock) -> "OnnxBatches":
-    """A warm model."""
-    model = OnnxModel(file, settings)
+    """A warm model.
+
+    Where `threads` is left to us, an instance computes by one thread: several would wait for each
+    other, and for other instances. Only a call that is alone is computed by all, if that is sooner.
+    """
+    model = OnnxModel(file, replace(settings, threads=settings.threads or 1))
     trial = try_out(model, settings, clock)
-    if settings.threads == 0 and trial.row_s < ONE_THREAD_S:
-        settings = replace(settings, threads=1)
-        model = OnnxModel(file, settings)
-        trial = try_out(model, settings, clock)
+    alone = None
+    if settings.threads == 0 and trial.row_s >= ONE_THREAD_S:
+        alone = OnnxModel(file, settings)
+        if not sooner_and_the_same(alone, model, settings, clock):
+            alone = None
     lengths = None
     if settings.length_buckets:
         lengths = Lengths(model, settings.length_buckets, settings.padding)
-    return OnnxBatches(model, lengths, trial, clock)
+    return OnnxBatches(model, alone, lengths, trial, clock)
 
 
 def limits_of(settings: OnnxSettings, batches: "OnnxBatches") -> BatchLimits:
@@ -110,12 +116,23 @@ def limits_of(settings: OnnxSettings, batches: "OnnxBatches") -> BatchLimits:
 
 
 class OnnxBatches:
-    """Runs of a model for several calls at once. `run` may be called by several threads."""
+    """Runs of a model for several calls at once. `run` may be called by several threads.
+
+    `alone` is the same model, and quicker for a call beside which none runs.
+    """
 
     def __init__(
-        self, model: OnnxModel, lengths: Lengths | None, trial: Trial, clock: Clock
+        self,
+        model: OnnxModel,
+        alone: OnnxModel | None,
+        lengths: Lengths | None,
+        trial: Trial,
+        clock: Clock,
     ) -> None:
         self.model = model
+        self._alone = alone
+        self._lock = threading.Lock()
+        self._running = 0
         self.lengths = lengths
         self.joins = trial.joins
         self._batch_rows = trial.batch_rows
@@ -132,19 +149,31 @@ class OnnxBatches:
 
     def run(self, requests: Sequence[InferRequest]) -> list[dict[str, Tensor]]:
         """See `Compute`."""
+        with self._lock:
+            self._running += 1
+            lone = self._running == len(requests) == 1
+        try:
+            return self._run(requests, self._alone if lone and self._alone else self.model)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _run(self, requests: Sequence[InferRequest], model: OnnxModel) -> list[dict[str, Tensor]]:
         if not self.joins:
-            return self._one_by_one(requests)
+            return self._one_by_one(requests, model)
         rows = [next(iter(request.inputs.values())).shape[0] for request in requests]
         inputs = joined([request.inputs for request in requests])
-        outputs = self.model.run(inputs, self._named_by(requests))
+        outputs = model.run(inputs, self._named_by(requests))
         return [
             _named(share, request)
             for share, request in zip(shared_out(outputs, rows), requests, strict=True)
         ]
 
-    def _one_by_one(self, requests: Sequence[InferRequest]) -> list[dict[str, Tensor]]:
+    def _one_by_one(
+        self, requests: Sequence[InferRequest], model: OnnxModel
+    ) -> list[dict[str, Tensor]]:
         began_s = self._clock.monotonic_s()
-        outputs = [self.model.run(one.inputs, self._named_by([one])) for one in requests]
+        outputs = [model.run(one.inputs, self._named_by([one])) for one in requests]
         call_s = (self._clock.monotonic_s() - began_s) / len(requests)
         known = math.isfinite(self._call_s)
         self._call_s = (self._call_s + call_s) / 2 if known else call_s

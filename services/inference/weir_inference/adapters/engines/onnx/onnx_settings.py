@@ -13,9 +13,9 @@ class OnnxSettings:
     """Raises `InvalidArgument`, naming the field, for values that cannot be.
 
     `provider`: auto, cpu, cuda or tensorrt; `device_id` is the GPU's. `instances` batches are
-    computed at once, over the same weights, by `threads` that they share: 0 for as many as there
-    are CPUs, or one where a model is done sooner than threads are woken. `spin`: they wait for each
-    other busily, which is faster only where the CPUs are this model's alone.
+    computed at once, over the same weights, by `threads` that they share: 0 is one for each, and
+    all CPUs for a call that is alone. `spin`: threads wait for each other busily, which is faster
+    only where the CPUs are this model's alone.
 
     `max_rows` is of a batch, 1 for no batching; `max_delay_ms` and `max_queued_rows` are as in
     `BatchLimits`. Calls are joined if that changes outputs by at most `join_tolerance`, a part of

@@ -23,6 +23,7 @@ PROBES = 3  # of random rows
 RUNS = 5  # of which the fastest counts: what else the machine does only slows runs down
 LONG_S = 0.05  # longer runs are not repeated: they vary less, and loading must come to an end
 HAND_OVER_S = 0.0002  # what a batch costs beside the run
+SOONER = 1.2  # by so much: the model is held twice for it
 WORTH = 1.03  # by so much a larger batch must be faster: a smaller one is over sooner
 
 
@@ -67,6 +68,22 @@ def try_out(model: OnnxModel, settings: OnnxSettings, clock: Clock) -> Trial:
     if not model.sizes_known:
         return Trial(True, settings.max_rows)  # of each size another number pays
     return Trial(True, _rows_that_pay(model, sizes[0], settings.max_rows, clock), row_s)
+
+
+def sooner_and_the_same(
+    one: OnnxModel, other: OnnxModel, settings: OnnxSettings, clock: Clock
+) -> bool:
+    """Whether a model computes a row sooner than another does, to the same."""
+    size = (settings.length_buckets or LARGER_SIZES)[0]
+    try:
+        call = _filled(one, 1, size, np.ones)
+        outputs, others = _run(one, call), _run(other, call)
+        changes = [_change(outputs[spec.name], others[spec.name]) for spec in one.outputs]
+    except Exception:
+        return False
+    if max(changes) > settings.join_tolerance:
+        return False
+    return SOONER * _run_s(one, 1, size, clock) < _run_s(other, 1, size, clock)
 
 
 def _sizes_that_run(model: OnnxModel, sizes: Sequence[int]) -> list[int]:
