@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "services" / "inference" / "models"
 ITEM_NANOS = 20_000  # of the price book that `weir up` publishes
 SWAPS = 5
+CANARY = "nightjars over Zanzibar"
 
 
 def digit(number: int) -> str:
@@ -78,6 +79,22 @@ async def test_a_wrong_task_or_input_is_named(stack: Any) -> None:
             answer = await http.post(path, json=body)
             assert answer.status_code == 400
             assert answer.json()["error"]["param"].startswith(field)
+
+
+async def test_what_was_asked_is_written_nowhere(stack: Any) -> None:
+    async with stack.http() as http:
+        for model, wrong in (("weir-sentiment", 200), ("weir-digits", 400), ("nowhere", 404)):
+            answer = await http.post("/v1/classify", json={"model": model, "input": CANARY})
+            assert answer.status_code == wrong
+            assert CANARY not in answer.text
+            request_id = answer.headers["x-request-id"]
+            assert CANARY not in stack.weir("trace", request_id, "--json").stdout
+    async with stack.http() as http:
+        body = {"inputs": [{"name": CANARY, "datatype": "FP32", "shape": [1], "data": [1.0]}]}
+        answer = await http.post("/v2/models/weir-digits/infer", json=body)
+        assert answer.status_code == 400
+    for log in stack.home.logs.iterdir():
+        assert CANARY not in log.read_text(errors="replace"), log.name
 
 
 @pytest.mark.timeout(1000)  # the first time, the clients are installed

@@ -29,7 +29,7 @@ READY_S_MAX = 90
 STOP_S_MAX = 20  # no request runs, so it takes no grace period
 DATABASES = ("weir_policy", "weir_billing")
 COMPOSE_ONLY = re.compile(
-    r"/run/|0\.0\.0\.0|:50051|:6379|:5432|:4317|/models(/weir-tales)?$|/var/lib/"
+    r"/run/|0\.0\.0\.0|:50051|:6379|:5432|:4317|/models/weir-tales$|^/models$|^/var/lib/"
 )
 
 

@@ -278,6 +278,9 @@ async def test_a_finished_request_is_metered_with_its_tenant(bench: Bench) -> No
         "input_tokens": "3",
         "output_tokens": "8",
         "reason": "length",
+        "items": "0",
+        "compute_us": "0",
+        "model_version": "",
     }
 
 
