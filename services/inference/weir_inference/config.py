@@ -186,6 +186,17 @@ class Config:
         "Tokens guessed in a step for each request, at most, by prompt look-up; 0 is off.",
         parse=draft_tokens,
     )
+    upstream_private: bool = setting(
+        "WEIR_INFERENCE_UPSTREAM_PRIVATE",
+        False,
+        "on or off: upstreams of the engine openai may be on private networks or this machine.",
+        parse=on_or_off,
+    )
+    upstream_keys: str = setting(
+        "WEIR_INFERENCE_UPSTREAM_KEYS",
+        "",
+        "Folder with a folder for each upstream's host, which holds the key files for it.",
+    )
     stall_exit_s: float = setting(
         "WEIR_INFERENCE_STALL_EXIT_S",
         30.0,

@@ -11,6 +11,7 @@ from weir_contracts.inference.v1 import inference_pb2_grpc as rpc
 from weir_contracts.inference.v1 import prediction_pb2_grpc as prediction_rpc
 from weir_contracts.oip.v2 import inference_pb2_grpc as oip_rpc
 from weir_inference.adapters.engines.onnx.onnx_settings import OnnxSettings
+from weir_inference.adapters.engines.openai.openai_settings import OpenAiSettings
 from weir_inference.adapters.redis_meter import open_redis_meter
 from weir_inference.adapters.repository.model_cache import ModelCache
 from weir_inference.adapters.repository.open_model import ModelOpener
@@ -75,7 +76,12 @@ async def open_service(
         # The meter opens first and closes last: requests that end with the engines are metered too.
         meter = await opened.enter_async_context(open_redis_meter(config.redis_url))
         state = Path(config.model_state or opened.enter_context(TemporaryDirectory()))
-        shelf = open_shelf(config, state, ModelOpener(settings, OnnxSettings(), clock), clock)
+        upstreams = OpenAiSettings(
+            allow_private=config.upstream_private,
+            keys=Path(config.upstream_keys) if config.upstream_keys else None,
+        )
+        opener = ModelOpener(settings, OnnxSettings(), clock, upstreams)
+        shelf = open_shelf(config, state, opener, clock)
         served = ServedModels({})
         required = [model.name for model in config.models]
         host = ModelHost(shelf, served, clock, config.model_mb, required)

@@ -10,6 +10,7 @@ from weir_inference.core.request import EndReason, Request
 from weir_inference.core.token_logprob import TokenLogprob
 from weir_kit.errors import ContentBlocked, InvalidArgument, QueueFull, Unavailable, WeirError
 
+HELD_CHARS_MAX = 32  # of a word
 REASONS = {"stop": EndReason.STOP, "length": EndReason.LENGTH}
 
 
@@ -27,6 +28,7 @@ class Completion:
         self._request = request
         self._spelling = spelling
         self._tail = list(request.prompt_token_ids[-TAIL_IDS:])
+        self._held = ""
 
     def take(self, chunk: Chunk) -> Delta | None:
         """The new tokens, if any. Raises `BadAnswer`, and the WeirError that the chunk tells."""
@@ -47,10 +49,23 @@ class Completion:
 
     def _token_ids(self, chunk: Chunk) -> Sequence[int]:
         if chunk.token_ids is None:
-            return self._spelling.ids_of(chunk.text, self._tail)
+            return self._spelling.ids_of(self._words(chunk.text), self._tail)
         if max(chunk.token_ids, default=0) >= self._spelling.vocab_size:
             raise BadAnswer("a token id is not in the vocabulary of the model's tokenizer.json")
         return chunk.token_ids
+
+    def _words(self, text: str) -> str:
+        """Text up to a word's start: pieces need not end where tokens do, words are spelt alike.
+
+        The rest comes with what follows it.
+        """
+        text = self._held + text
+        at = len(text)
+        if self.reason is None:
+            at = max(text.rfind(blank) for blank in (" ", "\n"))
+            at = max(at, len(text) - HELD_CHARS_MAX, 0)
+        self._held = text[at:]
+        return text[:at]
 
     def _logprobs(self, chunk: Chunk, n_tokens: int) -> tuple[TokenLogprob, ...]:
         n_top = self._request.top_logprobs

@@ -50,7 +50,10 @@ class Spelling:
         return token_id in self._special
 
     def ids_of(self, text: str, tail: Sequence[int]) -> list[int]:
-        """The ids of a piece. Raises `BadAnswer` for text that the vocabulary cannot spell."""
+        """The fewest ids found that spell a piece: what is counted is what the upstream counts.
+
+        Raises `BadAnswer` for text that the vocabulary cannot spell.
+        """
         if not text:
             return []
         tail = list(tail[-TAIL_IDS:])
@@ -58,7 +61,7 @@ class Spelling:
         while before.startswith(REPLACEMENT):  # cut inside a character, which spoils its bytes' run
             tail = tail[1:]
             before = self._decode(tail)
-        for ids in self._candidates(text, before):
+        for ids in sorted(self._candidates(text, before), key=len):
             if self._decode([*tail, *ids]) == before + text:
                 return ids
         if len(text) == 1:
