@@ -106,15 +106,15 @@ def average_precision(matched: Matched, counts: Sequence[int]) -> float | None:
 
     Precision at a recall is the best at that recall or beyond. None without a true box.
     """
-    n_true = sum(map(mul, counts, matched.n_true))
+    n_true: int = sum(map(mul, counts, matched.n_true))
     if not n_true:
         return None
     weights = [counts[place] for place in matched.pictures]
-    right = list(accumulate(map(mul, weights, matched.right)))
+    right: list[int] = list(accumulate(map(mul, weights, matched.right)))
     seen = accumulate(weights)
     # Boxes before the first that counts divide 0 by 0: none of them is right.
-    precisions = list(map(truediv, right, (n or 1 for n in seen)))
-    best = list(accumulate(reversed(precisions), max))[::-1]
+    precisions: list[float] = list(map(truediv, right, (n or 1 for n in seen)))
+    best: list[float] = list(accumulate(reversed(precisions), max))[::-1]
     recalls = [n / n_true for n in right]
     # Rounded as by COCO's own program, where 7 of 100 is a little less than a recall of 0.07.
     places = [bisect_left(recalls, percent * 0.01) for percent in range(101)]

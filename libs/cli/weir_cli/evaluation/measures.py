@@ -73,6 +73,23 @@ def measure(
             return {"perplexity": _perplexity(answers, seed)}
 
 
+def metrics_of(examples: Sequence[Example], ks: Sequence[int]) -> list[str]:
+    """The names of the scores that `measure` gives; ROC AUC only if both labels are answered."""
+    match examples[0]:
+        case Classify():
+            return ["accuracy", "macro_f1", *(["roc_auc"] if _is_either_or(examples) else [])]
+        case Detect():
+            return ["map", "map_50"]
+        case Rank() | Recommend():
+            return [f"{name}@{k}" for k in ks for name in ("ndcg", "recall")]
+        case Continue():
+            return ["accuracy", "perplexity"]
+        case Prefer():
+            return ["accuracy"]
+        case Read():
+            return ["perplexity"]
+
+
 def labels_of(examples: Sequence[Example]) -> list[str]:
     """All labels of a suite, sorted."""
     found: set[str] = set()
@@ -88,16 +105,16 @@ def _of_classes(
     examples: Sequence[Example], answers: Sequence[Answer], seed: int
 ) -> dict[str, Score]:
     labels = labels_of(examples)
+    if not labels:
+        raise Failure("no example of the suite has a label: there is nothing to tell")
     told_labels = {label for one in answers if isinstance(one, Classes) for label in one.scores}
     _check_labels(told_labels, labels)
     cases: list[Labelled] = []
-    is_single = True
     for example, answer in zip(examples, answers, strict=True):
         assert isinstance(example, Classify)
         cases.append(Labelled(example.labels, _found(answer, several=example.several)))
-        is_single = is_single and not example.several
     scores = {"accuracy": accuracy(cases), "macro_f1": macro_f1(cases, seed)}
-    if is_single and len(labels) == 2:
+    if _is_either_or(examples):
         told = [
             (answer.scores.get(labels[1], 0.0), case.truth == {labels[1]})
             for case, answer in zip(cases, answers, strict=True)
@@ -107,6 +124,12 @@ def _of_classes(
         if len(set(truth)) == 2:
             scores["roc_auc"] = roc_auc([score for score, _ in told], truth, seed)
     return scores
+
+
+def _is_either_or(examples: Sequence[Example]) -> bool:
+    """Whether each example has one of two labels."""
+    one_each = all(isinstance(one, Classify) and not one.several for one in examples)
+    return one_each and len(labels_of(examples)) == 2
 
 
 def _found(answer: Answer, *, several: bool) -> frozenset[str]:

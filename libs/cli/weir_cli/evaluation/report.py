@@ -85,7 +85,7 @@ def show(report: Report) -> None:
 
 
 def _spent(spent: Spent) -> str:
-    used = [f"{spent.calls:,} calls"]
+    used = [f"{spent.calls:,} call{'' if spent.calls == 1 else 's'}"]
     if spent.input_tokens:
         used.append(f"{spent.input_tokens:,} + {spent.output_tokens:,} tokens")
     if spent.compute_us:

@@ -8,7 +8,7 @@ from weir import AsyncClient, Model
 from weir_cli.evaluation.answers import Unanswered
 from weir_cli.evaluation.bounds import Bound, ks_of
 from weir_cli.evaluation.examples import Classify, Detect, Rank, Recommend, Suite
-from weir_cli.evaluation.measures import labels_of, measure
+from weir_cli.evaluation.measures import labels_of, measure, metrics_of
 from weir_cli.evaluation.report import Report
 from weir_cli.evaluation.served import Served
 from weir_cli.failure import Failure
@@ -50,6 +50,7 @@ async def run(
     listed = _listed(name, await client.models())
     _check_task(listed, suite)
     ks = ks_of(bounds)
+    _check_metrics(bounds, metrics_of(suite.examples, ks), suite)
     served = Served(
         client,
         plan.model,
@@ -99,6 +100,14 @@ def _check_task(model: Model, suite: Suite) -> None:
             tasks = ("generation",)
     if model.task not in tasks:
         raise Failure(f"{suite.name} is for {' or '.join(tasks)}; {model.name} does {model.task}")
+
+
+def _check_metrics(bounds: Sequence[Bound], metrics: Sequence[str], suite: Suite) -> None:
+    """Before any call is made: calls are charged."""
+    for bound in bounds:
+        if bound.metric not in metrics:
+            told = ", ".join(metrics)
+            raise Failure(f"{suite.name} has no {bound.metric}; it has {told}")
 
 
 def _version(versions: set[str]) -> str:

@@ -56,8 +56,10 @@ def accuracy(cases: Sequence[Labelled]) -> Score:
 def macro_f1(cases: Sequence[Labelled], seed: int) -> Score:
     """The mean over labels of 2 TP / (2 TP + FP + FN): every label weighs the same.
 
-    The labels are those that are true or found somewhere among the cases that count.
+    The labels are the true ones: one that is only ever found is an error in them, and no class of
+    its own.
     """
+    labels = {label for case in cases for label in case.truth}
 
     def statistic(counts: Sequence[int]) -> float | None:
         true_positives: dict[str, int] = {}
@@ -66,7 +68,7 @@ def macro_f1(cases: Sequence[Labelled], seed: int) -> Score:
             if count:
                 for label in case.truth:
                     mentions[label] = mentions.get(label, 0) + count
-                for label in case.found:
+                for label in case.found & labels:
                     mentions[label] = mentions.get(label, 0) + count
                     if label in case.truth:
                         true_positives[label] = true_positives.get(label, 0) + count

@@ -43,6 +43,7 @@ Answered = TypeVar("Answered", bound=Generation | Prediction[Any])
 
 ITEMS_MAX = 16  # of a call
 CALL_BYTES_MAX = 4 << 20
+BOX_SCORE_MIN = 0.001  # mAP is over all recalls, so it wants unsure boxes too
 RETRY_AFTER_S = 1.0  # where the server names no time
 PATIENCE_S = 300.0  # how long one call may wait for its turn, all its waits together
 ABOUT_ONE_EXAMPLE = (InvalidArgument, ContentBlocked)
@@ -117,7 +118,7 @@ class Served:
                 return [classes_of(each, self._labels) for each in told.answers]
             case Detect():
                 images = [one.image for one in examples if isinstance(one, Detect)]
-                told = await self._predict({"images": images})
+                told = await self._predict({"images": images}, min_score=BOX_SCORE_MIN)
                 _check_kind(told, Kind.BOXES)
                 return [Found(tuple(map(self._box, each.boxes))) for each in told.answers]
             case Recommend():

@@ -48,7 +48,10 @@ def sample(suite: Suite, limit: int | None, seed: int) -> Suite:
 
 def _built_in(name: str, data: Path) -> Suite:
     try:
-        return Suite(name, tuple(BUILT_IN[name](data)))
+        examples = tuple(BUILT_IN[name](data))
+        if not examples:
+            raise ValueError("it is empty")
+        return Suite(name, examples)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise Failure(
             f"--suite {name}: its data cannot be read in {data} ({error}); name the folder with "
