@@ -144,7 +144,7 @@ def redis(folder: Path) -> Iterator[str]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="models", description=__doc__)
-    parser.add_argument("--model", choices=sorted(FILES), default="magika")
+    parser.add_argument("--model", choices=sorted(FILES), default="direction")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0, help="of a contender's turn")
     parser.add_argument("--swap-seconds", type=float, default=60.0)
