@@ -4,6 +4,8 @@ A model of the KV cache stands in for the runner: each slot remembers which salt
 up to it were written, so that whatever a step reads can be compared with what it should read.
 """
 
+from contextlib import suppress
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -191,7 +193,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             newcomer = Request(
                 f"req_{self.n_added}", (5, 6), 3, Sampling(seed=0), None, tenant_id=tenant_id
             )
-            if len(self.scheduler.waiting) < self.limits.max_queued:
+            with suppress(QueueFull):  # of requests, or of tokens
                 self.add(newcomer)
             self.turn()
             self.now_s += 0.1
