@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,21 @@ from weir_kit.clock import ManualClock
 from weir_kit.errors import Conflict, InvalidArgument, ModelNotFound
 
 MODEL = ModelDescription("", "onnx", "", 0, 0, 0, "", 0.0, task="tensors")
+
+
+class Talker:
+    """An `Engine`, as far as a host has to do with it."""
+
+    def __init__(self, model: ModelDescription) -> None:
+        self.model = model
+        self.adapters: list[tuple[str, str]] = []
+
+    async def load_adapter(self, name: str, source: str) -> ModelDescription:
+        await asyncio.sleep(0)
+        if source == "bad":
+            raise InvalidArgument("it does not fit", field="source")
+        self.adapters.append((name, source))
+        return replace(self.model, name=name, base_model=self.model.name)
 
 
 @dataclass
@@ -55,7 +71,9 @@ class Shelf:
         self.opened.append(key)
         self.open_now.append(key)
         description = replace(MODEL, name=key.name, version=str(key.version))
-        yield OpenedModel(description, self.versions[key.name][key.version].memory_mb)
+        engine: Any = Talker(description) if key.name == "talk" else None
+        memory_mb = self.versions[key.name][key.version].memory_mb
+        yield OpenedModel(description, memory_mb, engine=engine)
         await asyncio.sleep(0)
         self.open_now.remove(key)
 
@@ -67,8 +85,14 @@ class Shelf:
 
 
 @asynccontextmanager
-async def hosting(shelf: Shelf, budget_mb: int = 1000) -> AsyncIterator[ModelHost]:
-    host = ModelHost(shelf, ServedModels({}), ManualClock(), budget_mb)
+async def hosting(
+    shelf: Shelf,
+    budget_mb: int = 1000,
+    models: ServedModels | None = None,
+    required: tuple[str, ...] = (),
+) -> AsyncIterator[ModelHost]:
+    models = ServedModels({}) if models is None else models
+    host = ModelHost(shelf, models, ManualClock(), budget_mb, required)
     async with host.running():
         yield host
     assert shelf.open_now == [], "all is freed"
@@ -145,7 +169,6 @@ async def test_what_cannot_be_loaded_changes_nothing() -> None:
         for _ in range(2):
             with pytest.raises(InvalidArgument, match="broken"):
                 await host.load("a")
-            await host.refresh()
             assert served(host) == ["a@1"]
         states = {entry.version: (entry.state, entry.reason) for entry in host.index()}
         assert states["1"] == (ModelState.READY, "")
@@ -217,6 +240,82 @@ async def test_many_calls_for_a_sleeping_version_load_it_once() -> None:
         shelf.opened.clear()
         assert await asyncio.gather(*(version_of(host, "a") for _ in range(9))) == [1] * 9
         assert shelf.opened == [VersionKey("a", 1)]
+
+
+async def test_what_generates_is_replaced_under_calls_with_its_adapters() -> None:
+    shelf, models = Shelf(), ServedModels({})
+    shelf.put("talk", 1)
+    answered: set[str] = set()
+    async with hosting(shelf, models=models) as host:
+        await models.load_adapter("tuned", "talk", "somewhere")
+        done = asyncio.Event()
+
+        async def call_on(name: str) -> None:
+            while not done.is_set():
+                with models.using(name) as one:
+                    for _ in range(3):
+                        version = one.engine.model.version
+                        assert VersionKey("talk", int(version)) in shelf.open_now
+                        await asyncio.sleep(0)
+                    answered.add(version)
+
+        callers = [asyncio.create_task(call_on(name)) for name in ("talk", "tuned") * 4]
+        for _ in range(2, 20):
+            await host.load("talk", source="somewhere")
+        done.set()
+        await asyncio.gather(*callers)
+        with models.using("tuned") as one:
+            assert (one.engine.model.version, one.source) == ("19", "somewhere")
+    assert len(answered) > 5
+
+
+async def test_a_name_that_generates_is_the_version_that_it_means() -> None:
+    shelf, models = Shelf(), ServedModels({})
+    shelf.put("talk", 1, 2)
+
+    def answers() -> str:
+        with models.using("talk") as one:
+            return one.model.version
+
+    async with hosting(shelf, models=models) as host:
+        await host.load("talk", 1)
+        assert answers() == "2", "the newest"
+        await host.point("talk", "stable", 1)
+        assert answers() == "1"
+        await host.point("talk", "stable", None)
+        assert answers() == "2"
+        await host.unload("talk", 2)
+        assert answers() == "1", "what is left"
+        await host.unload("talk")
+        with pytest.raises(ModelNotFound):
+            answers()
+
+
+async def test_a_version_that_an_adapter_does_not_fit_replaces_nothing() -> None:
+    shelf, models = Shelf(), ServedModels({})
+    shelf.put("talk", 1)
+    async with hosting(shelf, models=models) as host:
+        await models.load_adapter("tuned", "talk", "somewhere")
+        models._served["tuned"].source = "bad"
+        with pytest.raises(InvalidArgument, match="fit"):
+            await host.load("talk", source="somewhere")
+        assert served(host) == ["talk@1"]
+        assert shelf.open_now == [VersionKey("talk", 1)]
+        with models.using("tuned") as one:
+            assert one.engine.model.version == "1"
+
+
+async def test_a_required_model_is_there_or_nothing_is() -> None:
+    shelf = Shelf(broken={VersionKey("talk", 1)})
+    shelf.put("talk", 1)
+    with pytest.raises(InvalidArgument, match="broken"):
+        async with hosting(shelf, required=("talk",)):
+            raise AssertionError("it runs")
+    shelf.broken.clear()
+    async with hosting(shelf, required=("talk",)) as host:
+        with pytest.raises(Conflict):
+            await host.unload("talk")
+        assert served(host) == ["talk@1"]
 
 
 async def test_watchers_hear_what_is_served_and_every_change() -> None:

@@ -11,17 +11,17 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from weir_inference.core.engine import Engine, ModelDescription
+from weir_inference.core.engine import ModelDescription
 from weir_inference.core.hosted_model import HostedModel
 from weir_inference.core.model_changes import Change, ModelChanges
 from weir_inference.core.model_decisions import ModelDecisions
 from weir_inference.core.model_memory import LoadedVersion, unloads_for
 from weir_inference.core.model_repository import Present, Repository
-from weir_inference.core.model_versions import VersionKey, aliases_of, reference, resolve
+from weir_inference.core.model_versions import Reference, VersionKey, aliases_of, reference, resolve
 from weir_inference.core.served_models import ServedModels
 from weir_inference.core.tensor_models import IndexEntry, ModelState
 from weir_kit.clock import Clock
-from weir_kit.errors import ModelNotFound, WeirError
+from weir_kit.errors import Conflict, ModelNotFound, WeirError
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class _Name:
 class ModelHost:
     """The versions of a repository, loaded as decided, within `budget_mb` MiB.
 
-    What generates is also given to `served`, under its name. Models that are `required` are there
-    once it runs, or it does not. All methods belong to one event loop.
+    What generates is also given to `served`: under a name, the version that the name means. Models
+    that are `required` are there as long as it runs. All methods belong to one event loop.
     """
 
     def __init__(
@@ -148,9 +148,11 @@ class ModelHost:
         """Serve a version, or all of a model, no longer, also after a restart.
 
         Returns when their calls have ended. Raises `ModelNotFound`, `Conflict` for a version that
-        an operator's alias points to.
+        an operator's alias points to, and for a model that is required.
         """
         state = self._find(name)
+        if name in self._required:
+            raise Conflict(f"{name!r} is served as long as this replica runs", field="name")
         known = {*state.hosted, *state.asleep}
         going = known if version is None else known & {version}
         if not going:
@@ -164,12 +166,6 @@ class ModelHost:
         await self._reconcile(name)
         for hosted in leaving:
             await hosted.drained()
-
-    async def refresh(self) -> None:
-        """Look again for what is in the repository, and load what is wanted of it."""
-        await self._scan()
-        for name in sorted(self._names):
-            await self._reconcile(name)
 
     @property
     def hosted(self) -> list[HostedModel]:
@@ -238,9 +234,11 @@ class ModelHost:
         state = self._names.get(wanted.name)
         if state is None:
             raise ModelNotFound(f"this replica serves no model {wanted.name!r}", field="model")
-        reachable = {*state.hosted, *state.asleep}
-        aliases = aliases_of(state.claimed, self._decision(wanted.name).aliases, reachable)
-        return resolve(wanted, aliases, reachable)
+        return self._meant(wanted, {*state.hosted, *state.asleep})
+
+    def _meant(self, wanted: Reference, among: Collection[int]) -> VersionKey:
+        claimed, decided = self._names[wanted.name].claimed, self._decision(wanted.name).aliases
+        return resolve(wanted, aliases_of(claimed, decided, among), among)
 
     def _decision(self, name: str) -> ModelDecisions:
         return self._decisions.get(name, ModelDecisions())
@@ -291,8 +289,10 @@ class ModelHost:
                         raise
                     log.error("%s@%d is not served: %s", name, version, error.message)
             # While nothing of what is wanted can be loaded, what is there serves on.
-            if wanted and not any(version in state.hosted for version in wanted):
+            there = [one for one in wanted if one in state.hosted or one in state.asleep]
+            if wanted and not there:
                 return
+            await self._serve(name, there)
             for version in [one for one in state.hosted if one not in wanted]:
                 self._retire(VersionKey(name, version))
             state.asleep = {one: told for one, told in state.asleep.items() if one in wanted}
@@ -316,28 +316,34 @@ class ModelHost:
                 present = state.present.get(key.version)
                 self._make_room(key, present.memory_mb if present else 0)
                 opened = await closing.enter_async_context(self._repository.open(key))
-            if opened.engine is not None:
-                await self._serve(opened.description, opened.engine)
+            hosted = HostedModel(key, opened, closing, self._clock.monotonic_s())
+            state.hosted[key.version], state.claimed[key.version] = hosted, opened.aliases
+            await self._serve(key.name, {*state.hosted, *state.asleep})
         except BaseException as error:
+            state.hosted.pop(key.version, None)
             await closing.aclose()
             if isinstance(error, WeirError):
                 state.faults[key.version] = error.message
             raise
         finally:
             state.loading.discard(key.version)
+            self._resolved.clear()
         state.faults.pop(key.version, None)
         state.asleep.pop(key.version, None)
-        hosted = HostedModel(key, opened, closing, self._clock.monotonic_s())
-        state.hosted[key.version] = hosted
-        state.claimed[key.version] = opened.aliases
-        self._resolved.clear()
         self._changes.tell(Change(opened.description, served=True))
         return hosted
 
-    async def _serve(self, model: ModelDescription, engine: Engine) -> None:
-        """Let generations have an engine in place of the one that served its name."""
-        replaced = await self._served.serve(model, engine)
-        for hosted in self._names[model.name].hosted.values():
+    async def _serve(self, name: str, among: Collection[int]) -> None:
+        """Let generations have the version of these that the name means, if it generates."""
+        state = self._names[name]
+        if not among:
+            return
+        meant = state.hosted.get(self._meant(Reference(name), among).version)
+        engine = meant.opened.engine if meant is not None else None
+        if meant is None or engine is None or engine in self._served.engines:
+            return
+        replaced = await self._served.serve(meant.opened.description, engine)
+        for hosted in state.hosted.values():
             mine = [one for one in replaced if one.engine is hosted.opened.engine]
             hosted.withdrawn.extend(mine)
 

@@ -1,17 +1,16 @@
 """Which names are served, and by what: models by their engines, LoRA adapters by their model's."""
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from weir_inference.core.engine import Engine, ModelDescription
+from weir_inference.core.model_versions import NAME
 from weir_kit.errors import AlreadyExists, Conflict, InvalidArgument, ModelNotFound
 
 ADAPTERS_MAX = 256
 SOURCE_CHARS_MAX = 1024
-NAME = re.compile(r"[A-Za-z0-9][\w.:/-]{0,127}", re.ASCII)
 
 
 @dataclass

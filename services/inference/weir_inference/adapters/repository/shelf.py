@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from weir_inference.adapters.repository.bad_model_folder import BadModelFolder
-from weir_inference.adapters.repository.folder import ModelFiles, list_versions
+from weir_inference.adapters.repository.folder import FOLDER_NAME, ModelFiles, list_versions
 from weir_inference.adapters.repository.model_cache import ModelCache
 from weir_inference.adapters.repository.open_model import ModelOpener
 from weir_inference.adapters.repository.source import open_source
@@ -17,7 +17,7 @@ from weir_inference.core.hosted_model import OpenedModel
 from weir_inference.core.model_decisions import ModelDecisions
 from weir_inference.core.model_repository import Present
 from weir_inference.core.model_versions import VersionKey
-from weir_kit.errors import Conflict, ModelNotFound
+from weir_kit.errors import Conflict, InvalidArgument, ModelNotFound
 
 FIXED_VERSION = 1
 MEBIBYTE = 1 << 20
@@ -49,7 +49,16 @@ class Shelf:
         return await asyncio.to_thread(self._present)
 
     async def fetch(self, name: str, version: int, source: str) -> None:
-        """See `Repository`. Raises `Conflict` where the version is there already."""
+        """See `Repository`. Raises `Conflict` where the version is there already.
+
+        And `InvalidArgument` for a name that is no folder's: one with a slash leads elsewhere.
+        """
+        if not FOLDER_NAME.fullmatch(name):
+            raise InvalidArgument(
+                "a model of the repository is named by 1 to 128 of A-Z a-z 0-9 _ . -, "
+                "a letter or digit first",
+                field="name",
+            )
         if name in self._fixed:
             raise Conflict(f"{name!r} is fixed by WEIR_MODELS and has no other version")
         if await asyncio.to_thread(self._folder_of, name, version) is not None:
